@@ -1,0 +1,243 @@
+# %% [markdown]
+# # Fifty layers, without and with skips
+#
+# Exercise 4 puts a skip over one layer. Here every one of 50 layers f_i(h) = sigmoid(W_i h + b_i)
+# has its own:
+#
+#     F:  h <- f_i(h)             G:  h <- h + f_i(h),   i = 1 ... 50
+#
+# with the same random weights. In G a path of the gradient takes, at each layer, either the
+# skip or the residual branch f_i: 2^50 paths from the output to x.
+
+# %%
+from math import comb
+
+import matplotlib.pyplot as plt
+import numpy as np
+from pictures import save
+
+from tinygrad_lite import (
+    Tensor,
+    flow,
+    grad,
+    path_classes,
+    paths,
+    profile,
+    relu,
+    scope,
+    sigmoid,
+    tanh,
+)
+
+DEPTH, WIDTH = 50, 8
+
+
+def layer(h, t, activation=sigmoid):
+    W, b = t
+    return activation(W @ h + b)
+
+
+def network(x, layers, skip, activation=sigmoid, off=None):
+    """The output, with the residual branch of layer number `off` multiplied by 0."""
+    h = x
+    for i, t in enumerate(layers, start=1):
+        with scope(f"f{i}"):
+            f = layer(h, t, activation)
+            if i == off:
+                f = 0 * f
+        h = h + f if skip else f
+    h.name = "G" if skip else "F"
+    return h
+
+
+def random_parameters(rng):
+    x = Tensor(rng.standard_normal(WIDTH), requires_grad=True, name="x")
+    weights = [
+        (rng.standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH), rng.standard_normal(WIDTH))
+        for _ in range(DEPTH)
+    ]
+    layers = [
+        (
+            Tensor(W, requires_grad=True, name=f"W{i}"),
+            Tensor(b, requires_grad=True, name=f"b{i}"),
+        )
+        for i, (W, b) in enumerate(weights, start=1)
+    ]
+    return x, layers, rng.standard_normal(WIDTH)
+
+
+x, layers, v = random_parameters(np.random.default_rng(0))
+F = network(x, layers, skip=False)
+G = network(x, layers, skip=True)
+
+# %% [markdown]
+# ## The size of the gradient, layer by layer
+#
+# The gradient is that of v^T F and v^T G, with one random v for both. The derivative of the
+# sigmoid is at most 1/4, so each layer of F leaves at most a quarter of what a matrix W_i makes
+# of the gradient. In G the skip hands it on as it is.
+
+# %%
+profile_F, profile_G = profile(F, v), profile(G, v)
+
+print("The gradient of the parameters of layer i")
+print("    i        F        G")
+for i in (1, 2, 3, 10, 20, 30, 40, 49, 50):
+    print(f"  {i:3d}  {profile_F[i - 1].parameters:7.1e}  {profile_G[i - 1].parameters:7.1e}")
+for name, found in (("F", profile_F), ("G", profile_G)):
+    verdicts = [one.verdict for one in found]
+    print(f"\nOf {name}'s 50 layers {verdicts.count('vanishing')} vanish.", found.culprit)
+
+save(profile_F, "deep_profile_F.svg")
+save(profile_G, "deep_profile_G.svg")
+
+# %% [markdown]
+# ## How deep are the paths?
+#
+# Veit, Wilber and Belongie (2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
+# Networks") asked how long the paths are that carry the gradient. Of the 2^50 paths
+# C(50, k) go through k residual branches: nearly all go through 20 to 30. But each branch makes
+# the gradient smaller. They sampled paths of a trained network; here all 2^50 are summed,
+# exactly, k by k: |part| is the size of what the paths through k branches bring to x together,
+# and its signed share says how much of the gradient that is.
+
+# %%
+classes = path_classes(G, wrt=x, by="depth", gradient=v)
+
+assert sum(one.count for one in classes.values()) == 2**50
+assert all(classes[k].count == comb(50, k) for k in range(51))
+total = np.sum([one.contribution for one in classes.values()], axis=0)
+assert np.allclose(total, grad(G, x, v).data, rtol=1e-12)
+
+try:
+    paths(G, wrt=x, gradient=v)
+except ValueError as refusal:
+    print(f"\npaths(G, wrt=x) refuses: {refusal}.")
+
+print("\nThe gradient at x, by how many residual branches its paths go through")
+print("   k               paths    |part|    share   summed")
+summed = 0.0
+for k, one in classes.items():
+    summed += one.share
+    if k < 8 or k in (25, 50):
+        size = np.linalg.norm(one.contribution)
+        print(f"  {k:2d}  {one.count:18,d}   {size:7.1e}  {one.share:+7.1%}  {summed:+7.1%}")
+
+
+def mean_depth(classes):
+    """The mean of k over the gradient: sum of k share(k)."""
+    return np.sum([k * one.share for k, one in classes.items()])
+
+
+print(f"\nThe mean k: of the paths {DEPTH / 2:.1f}, of the gradient {mean_depth(classes):.1f}")
+
+# %% [markdown]
+# The classes are vectors that partly oppose each other, so some shares are negative, and their
+# sum may pass 100 % on its way there.
+#
+# ## Which layers does it pass?
+#
+# The flow is the share of the gradient at x that each edge carries, over all paths through it.
+# At every layer the residual branch and the skip beside it carry 100 % together; and the shares of
+# the 50 branches add up to the mean k.
+#
+# Is the share of a branch also what the gradient loses when the branch is taken out? Only if
+# nothing else changes, and that is not so: the later layers then see another h, and pass on
+# another gradient. A share says how this gradient is made up, not what another network would do.
+
+# %%
+traffic = flow(G, wrt=x, gradient=v)
+nodes = traffic.graph.nodes
+shares = [  # of the edge from f_i into the sum h + f_i
+    share
+    for edge, share in traffic.shares.items()
+    if edge.slot == 1 and nodes[edge.target].op == "add" and not nodes[edge.target].scope
+]
+assert len(shares) == DEPTH
+assert np.isclose(sum(shares), mean_depth(classes))
+
+gradient = grad(G, x, v).data
+lost = [
+    1 - grad(network(x, layers, skip=True, off=i), x, v).data @ gradient / (gradient @ gradient)
+    for i in range(1, DEPTH + 1)
+]
+
+print("\nThe branches with the largest shares")
+print("    i    share   lost without f_i")
+for i in np.argsort(np.abs(shares))[:-7:-1]:
+    print(f"  {i + 1:3d}  {shares[i]:+7.1%}  {lost[i]:+17.1%}")
+print(f"The correlation of the two over all 50 is {np.corrcoef(shares, lost)[0, 1]:.2f}.")
+
+print()
+save(traffic, "deep_flow.svg")
+
+figure, axis = plt.subplots(figsize=(10, 2.4), layout="constrained")
+axis.bar(range(1, 51), shares, color="#0072B2", label="share of the gradient through $f_i$")
+axis.plot(range(1, 51), lost, "o", color="#D55E00", markersize=3, label="lost without $f_i$")
+axis.axhline(0, color="black", linewidth=0.5)
+axis.set(xlabel="layer i", ylabel="of the gradient at x")
+axis.legend(loc="upper left")
+save(figure, "deep_branches.png")
+
+# %% [markdown]
+# A branch multiplied by 0 is a layer that is not there: the gradients of all other layers are
+# those of the network of 49 layers.
+
+# %%
+largest = 0.0
+for i in range(1, DEPTH + 1):
+    others = layers[: i - 1] + layers[i:]
+    parameters = [t for pair in others for t in pair]
+    zeroed = grad(network(x, layers, skip=True, off=i), parameters, v)
+    shorter = grad(network(x, others, skip=True), parameters, v)
+    for one, other in zip(zeroed, shorter, strict=True):
+        largest = max(largest, np.abs(one.data - other.data).max())
+print(f"\nBranch i zeroed, or layer i left out: the gradients differ by at most {largest:.0e}")
+assert largest < 1e-12
+
+# %% [markdown]
+# ## Is that the skip, or the sigmoid?
+#
+# How shallow the gradient's paths are depends on what a branch does to it. The same network with
+# other activations, ten random weights each: the mean k, and the coherence of the classes,
+# |gradient| / sum of |part|, which is 1 if all point the same way.
+#
+# - sigmoid: G adds up 50 outputs between 0 and 1, so h grows, and the later layers saturate.
+#   Nearly the whole gradient skips them.
+# - tanh: a branch passes on more. But the classes largely cancel, so that the shares swing far
+#   above and below 0, and their mean says less.
+# - relu: h grows, and nothing saturates. The classes agree, the gradient explodes, and its
+#   paths are not shallow.
+
+
+# %%
+def depths(activation, rng):
+    x, layers, v = random_parameters(rng)
+    found = path_classes(network(x, layers, True, activation), wrt=x, by="depth", gradient=v)
+    return found, np.linalg.norm(found.gradient) / np.linalg.norm(v)
+
+
+print("\nOver 10 random weights    mean k           coherence        |gradient| / |v|")
+runs = {}
+for activation in (sigmoid, tanh, relu):
+    rng = np.random.default_rng(1)
+    runs[activation.name], sizes = zip(*(depths(activation, rng) for _ in range(10)), strict=True)
+    ks = [mean_depth(run) for run in runs[activation.name]]
+    agree = [run.coherence for run in runs[activation.name]]
+    print(
+        f"  {activation.name:8}          {min(ks):5.1f} to {max(ks):4.1f}     "
+        f"{min(agree):.2f} to {max(agree):.2f}     {min(sizes):7.1e} to {max(sizes):.1e}"
+    )
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), sharex=True, layout="constrained")
+for axis, (name, found) in zip(axes, runs.items(), strict=True):
+    ks, of_gradient = range(51), [one.share for one in found[0].values()]
+    axis.bar(ks, [comb(50, k) / 2**50 for k in ks], color="0.8", label="of the paths")
+    axis.bar(ks, of_gradient, width=0.5, color="#0072B2", label="of the gradient")
+    axis.axhline(0, color="black", linewidth=0.5)
+    axis.set(title=name, xlabel="residual branches on the path, k")
+axes[0].set_ylabel("share")
+axes[0].legend()
+print()
+save(figure, "deep_depths.png")

@@ -1,0 +1,239 @@
+"""Derivatives of every order, held to PyTorch's (torch.func) and to finite differences."""
+
+import numpy as np
+import pytest
+from conftest import require
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, grad, graph, hessian, jacobian, jvp, no_grad, value_and_grad, vjp
+
+# PyTorch's own, when its forward mode is first used.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+rng = np.random.default_rng(3)
+W, B, X, V = (rng.normal(size=s) for s in ((3, 3), 3, 3, 3))
+SPD = W @ W.T + np.eye(3)
+
+
+def agree(ours, theirs):
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=1e-9, atol=1e-9)
+
+
+# Each function twice: with NumPy's names on our Tensors, and with PyTorch's.
+FUNCTIONS = {
+    "layer": (
+        lambda x: tl.sigmoid(W @ x + B),
+        lambda t, x: t.sigmoid(t.tensor(W) @ x + t.tensor(B)),
+    ),
+    "softmax": (lambda x: tl.softmax(x * x), lambda t, x: t.softmax(x * x, 0)),
+    "quadratic form": (
+        lambda x: x @ (SPD @ x) + np.sin(x).sum(),
+        lambda t, x: x @ (t.tensor(SPD) @ x) + t.sin(x).sum(),
+    ),
+    "linear": (lambda x: W @ x, lambda t, x: t.tensor(W) @ x),
+    "product": (lambda x: np.prod(x), lambda t, x: t.prod(x)),
+    "norm": (lambda x: np.linalg.norm(x), lambda t, x: t.linalg.norm(x)),
+    "solve": (
+        lambda x: np.linalg.solve(SPD + np.outer(x, x), x),
+        lambda t, x: t.linalg.solve(t.tensor(SPD) + t.outer(x, x), x),
+    ),
+    "log det": (
+        lambda x: np.linalg.slogdet(SPD + np.outer(x, x))[1],
+        lambda t, x: t.linalg.slogdet(t.tensor(SPD) + t.outer(x, x))[1],
+    ),
+    "running product": (lambda x: np.cumprod(x), lambda t, x: t.cumprod(x, 0)),
+    "gather": (lambda x: x[[0, 2, 2]] ** 3, lambda t, x: x[[0, 2, 2]] ** 3),
+}
+each = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+@pytest.fixture
+def pair(name):
+    torch = require("torch")
+    ours, theirs = FUNCTIONS[name]
+    return torch, ours, lambda x: theirs(torch, x)
+
+
+@each
+def test_jacobian(pair):
+    torch, f, theirs = pair
+    agree(jacobian(f, X), torch.func.jacrev(theirs)(torch.tensor(X)))
+
+
+@each
+def test_hessian(pair):
+    torch, f, theirs = pair
+    agree(hessian(f, X), torch.func.hessian(theirs)(torch.tensor(X)))
+
+
+@each
+def test_third_derivative(pair):
+    torch, f, theirs = pair
+    ours = jacobian(lambda x: hessian(f, x), X)
+    agree(ours, torch.func.jacrev(torch.func.jacrev(torch.func.jacrev(theirs)))(torch.tensor(X)))
+
+
+@each
+def test_jvp(pair):
+    torch, f, theirs = pair
+    value, tangent = jvp(f, X, V)
+    expected, expected_tangent = torch.func.jvp(theirs, (torch.tensor(X),), (torch.tensor(V),))
+    agree(value, expected)
+    agree(tangent, expected_tangent)
+
+
+@each
+def test_jvp_and_vjp_are_transposed(pair):
+    """<u, J v> = <J' u, v>."""
+    _, f, _ = pair
+    value, tangent = jvp(f, X, V)
+    u = rng.normal(size=value.shape)
+    agree(np.sum(u * tangent.data), np.sum(vjp(f, X)[1](u).data * V))
+
+
+@each
+def test_hessian_vector_product_in_three_ways(pair):
+    _, f, _ = pair
+    scalar = lambda x: np.sum(f(x))
+    gradient = lambda x: value_and_grad(scalar)(x)[1]
+    full = hessian(scalar, X).data @ V
+    agree(jvp(gradient, X, V)[1], full)  # forward over reverse
+    agree(vjp(gradient, X)[1](V), full)  # reverse over reverse
+    agree(value_and_grad(lambda x: jvp(scalar, x, V)[1])(X)[1], full)  # reverse over forward
+
+
+@each
+def test_gradient_of_the_norm_of_the_jacobian(pair):
+    torch, f, theirs = pair
+    ours = value_and_grad(lambda x: (jacobian(f, x) ** 2).sum())(X)[1]
+    agree(
+        ours, torch.func.grad(lambda x: (torch.func.jacrev(theirs)(x) ** 2).sum())(torch.tensor(X))
+    )
+
+
+def test_an_inner_derivative_is_of_its_own_argument_alone():
+    """d/dx [x * d/dy (x + y) at y = x] = 1, not 2: the inner y is not the outer x."""
+    outer = lambda x: x * value_and_grad(lambda y: x + y)(x)[1]
+    assert value_and_grad(outer)(3.0)[1].item() == 1
+    outer = lambda x: x * jvp(lambda y: x * y, x, 1.0)[1]  # x * x
+    assert value_and_grad(outer)(3.0)[1].item() == 6
+
+
+def test_derivatives_go_through_what_the_function_encloses():
+    w = Tensor(2.0, requires_grad=True)
+    slope = value_and_grad(lambda x: w * w * x)(5.0)[1]
+    assert grad(slope, w).item() == 4
+
+
+def test_a_gradient_is_recorded_only_if_it_can_be_differentiated():
+    """No one else has the arguments; but what f encloses, or was given, may be a parameter."""
+    assert not value_and_grad(lambda x: x * x)(3.0)[1].requires_grad
+    assert value_and_grad(lambda x: x * x)(Tensor(3.0, requires_grad=True))[1].requires_grad
+    w = Tensor(2.0, requires_grad=True)
+    assert value_and_grad(lambda x: w * x)(3.0)[1].requires_grad
+    assert vjp(np.square, 3.0)[1](w * 2).requires_grad
+    y = w**3
+    with no_grad():
+        assert not (slope := grad(y, w)).requires_grad
+    assert slope.item() == 12
+
+
+def test_several_inputs():
+    torch = require("torch")
+    f = lambda a, b: np.tanh(a @ b)
+    theirs = lambda a, b: torch.tanh(a @ b)
+    a, b = rng.normal(size=(2, 3)), rng.normal(size=3)
+    ta, tb = torch.tensor(a), torch.tensor(b)
+    for ours, expected in zip(
+        jacobian(f, a, b), torch.func.jacrev(theirs, (0, 1))(ta, tb), strict=True
+    ):
+        agree(ours, expected)
+    for row, expected_row in zip(
+        hessian(f, a, b), torch.func.hessian(theirs, (0, 1))(ta, tb), strict=True
+    ):
+        for ours, expected in zip(row, expected_row, strict=True):
+            agree(ours, expected)
+    value, gradients = value_and_grad(lambda a, b: f(a, b).sum())(a, b)
+    for ours, expected in zip(
+        gradients, torch.func.grad(lambda *t: theirs(*t).sum(), (0, 1))(ta, tb), strict=True
+    ):
+        agree(ours, expected)
+    assert value.shape == ()
+    tangents = rng.normal(size=(2, 3)), rng.normal(size=3)
+    expected = torch.func.jvp(theirs, (ta, tb), tuple(map(torch.tensor, tangents)))[1]
+    agree(jvp(f, (a, b), tangents)[1], expected)
+    pulled = vjp(f, a, b)[1](np.ones(2))
+    for ours, expected in zip(
+        pulled, torch.func.vjp(theirs, ta, tb)[1](torch.ones(2).double()), strict=True
+    ):
+        agree(ours, expected)
+
+
+def test_tenth_derivative():
+    """The tenth derivative of x**10 is 10!, of e**(2x) 2**10 e**(2x)."""
+    x = Tensor(0.3, requires_grad=True)
+    y, z = x**10, np.exp(2 * x)
+    for _ in range(10):
+        y, z = grad(y, x), grad(z, x)
+    assert y.item() == pytest.approx(3628800, rel=1e-12)
+    assert z.item() == pytest.approx(2**10 * np.exp(0.6), rel=1e-12)
+
+
+@pytest.mark.parametrize("f", [lambda x: Tensor(4.0), lambda x: tl.heaviside(x).sum(), np.floor])
+def test_derivatives_of_what_does_not_change_are_zeros(f):
+    x = np.array(0.7)
+    assert jacobian(f, x).data == 0
+    assert hessian(f, x).data == 0
+    assert jvp(f, x, 1.0)[1].data == 0
+    assert vjp(f, x)[1](1.0).data == 0
+    assert value_and_grad(f)(x)[1].data == 0
+
+
+def test_derivatives_inside_no_grad():
+    """no_grad is for what a caller does not want recorded; what is asked for still comes."""
+    with no_grad():
+        assert value_and_grad(lambda x: x**3)(2.0)[1].item() == 12
+        assert jacobian(np.square, X).shape == (3, 3)
+        assert hessian(lambda x: x**3, 2.0).item() == 12
+        assert jvp(np.sin, 0.0, 2.0)[1].item() == 2
+        assert vjp(np.sin, 0.0)[1](2.0).item() == 2
+        assert not (Tensor(1.0, requires_grad=True) * 2).requires_grad
+
+
+def test_empty_and_0d():
+    assert jacobian(np.square, np.zeros(0)).shape == (0, 0)
+    assert jacobian(lambda x: x[:0], X).shape == (0, 3)
+    assert jacobian(np.square, 3.0).shape == ()
+    assert hessian(np.square, 3.0).shape == ()
+
+
+def test_float32_stays():
+    x = X.astype(np.float32)
+    assert jacobian(np.sin, x).dtype == hessian(np.sin, x).dtype == np.float32
+    assert jvp(np.sin, x, x)[1].dtype == vjp(np.sin, x)[1](x).dtype == np.float32
+
+
+def test_the_graph_of_a_gradient_is_a_graph():
+    x = Tensor(X, requires_grad=True, name="x")
+    slope = grad(np.sum(tl.sigmoid(W @ x)), x)
+    slope.backward(V)
+    drawn = graph(slope)
+    assert "x" in {node.name for node in drawn.nodes}
+    assert all(edge.contribution is not None for edge in drawn.edges if edge.traffic == "gradient")
+    last = tl.steps(slope, V)[-1]
+    assert last is not None
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="1 inputs need as many tangents"):
+        jvp(lambda x: x, (X,), (V, V))
+    with pytest.raises(ValueError, match=r"the tangent .* has the shape \(2,\)"):
+        jvp(np.sin, X, np.ones(2))
+    with pytest.raises(ValueError, match="must have its shape"):
+        vjp(np.sin, X)[1](np.ones(2))
+    with pytest.raises(ValueError, match="not a scalar"):
+        value_and_grad(np.sin)(X)
+    with pytest.raises(TypeError, match="f must return a Tensor, but returned float"):
+        jacobian(lambda x: float(x.sum()), X)
+    with pytest.raises(TypeError, match="has dtype int64"):
+        jacobian(np.sin, [1, 2])

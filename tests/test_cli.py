@@ -1,0 +1,170 @@
+"""The command line, as a user meets it: one process a call."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys
+from helper import two
+from tinygrad_lite import Tensor
+
+assert __name__ == "__main__"
+weight = Tensor(two, True, name="weight")
+loss = weight * weight
+loss.name = "loss"
+loss.backward()
+count = 3
+print("noise of the script", sys.argv)
+"""
+
+
+def run(*arguments, cwd, module=True):
+    command = (
+        [sys.executable, "-m", "tinygrad_lite"]
+        if module
+        else [str(Path(sys.executable).with_name("tinygrad-lite"))]
+    )
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=cwd, capture_output=True, encoding="utf-8",
+        timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder, with a space and a colon in its name, with a script that imports a neighbour."""
+    folder = tmp_path_factory.mktemp("my nets:1")
+    (folder / "net.py").write_text(SCRIPT)
+    (folder / "helper.py").write_text("two = 2.0\n")
+    return folder
+
+
+def sentence(done, status=2):
+    """The one sentence a user's mistake is answered with."""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("noise")]
+    assert done.returncode == status, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("tinygrad-lite: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+def test_without_a_file_the_text_tree_is_printed_and_nothing_else(folder, tmp_path):
+    done = run("graph", folder / "net.py:loss", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            "loss = multiply ()   1.00 (norms of the gradient)",
+            "├─ weight (), parameter   2.00",
+            "└─ → weight   2.00",
+        ],
+    )
+    assert done.stderr == f"noise of the script ['{folder / 'net.py'}']\n"
+
+
+def test_a_picture_is_saved(folder, tmp_path):
+    done = run("graph", f"{folder}/net.py:loss", "-o", "g.svg", "--direction", "TB", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "weight" in (tmp_path / "g.svg").read_text(encoding="utf-8")
+
+
+def test_the_installed_command_is_the_module(folder):
+    for module in (True, False):
+        done = run("graph", "net.py:weight", cwd=folder, module=module)
+        assert done.stdout.startswith("weight (), parameter")
+
+
+def test_arguments_after_two_dashes_are_the_scripts(folder):
+    done = run("graph", "net.py:loss", "--", "--rate", "3", cwd=folder)
+    assert done.stderr == "noise of the script ['net.py', '--rate', '3']\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [("sys.exit()", 0), ("sys.exit(0)", 0),
+     ("from argparse import ArgumentParser as P; P().parse_args()", 0),
+     ("sys.exit(3)", 1)],
+)  # fmt: skip
+def test_a_script_may_exit(folder, last, status):
+    (folder / "exits.py").write_text(f"{SCRIPT}\n{last}\n")
+    done = run("graph", "exits.py:loss", cwd=folder)
+    assert done.returncode == status
+    assert ("loss = multiply" in done.stdout) == (status == 0)
+    assert ("exits.py ended with an error" in done.stderr) == (status == 1)
+
+
+def test_gradients_of_ones_are_sent_back_on_request(folder):
+    (folder / "plain.py").write_text(
+        "from tinygrad_lite import Tensor\nx = Tensor([1.0, 2.0], True, name='x')\n"
+        "y = 3.0 * x\nz = Tensor([1.0]) + 1.0\n"
+    )
+    assert "x (2,), parameter   not computed" in run("graph", "plain.py:y", cwd=folder).stdout
+    done = run("graph", "plain.py:y", "--gradient", cwd=folder)
+    assert "x (2,), parameter   4.24" in done.stdout  # 3 sqrt(2)
+    refused = run("graph", "plain.py:z", "--gradient", cwd=folder)
+    assert "requires no gradient" in sentence(refused)
+
+
+def test_mistakes_are_one_sentence(folder):
+    def answer(target, *more):
+        return sentence(run("graph", target, *more, cwd=folder))
+
+    assert "'none.py' does not exist" in answer("none.py:loss")
+    assert "'.' is a folder" in answer(".:loss")
+    assert "as FILE.py:NAME, for example net.py:loss; got 'net.py'" in answer("net.py")
+    assert "left nothing under the name los; its tensors include loss" in answer("net.py:los")
+    assert "its tensors include weight, loss" in answer("net.py:qqqq")
+    assert "count in net.py is not a Tensor but int" in answer("net.py:count")
+    assert "ends in .gif; use one of .svg, " in answer("net.py:loss", "-o", "g.gif")
+    assert "the folder 'no' does not exist" in answer("net.py:loss", "-o", "no/g.svg")
+    assert not list(folder.glob("g.*"))
+
+
+def test_a_file_that_cannot_be_saved_to_is_refused_before_the_script_runs(folder):
+    done = run("graph", "net.py:loss", "-o", "g.gif", cwd=folder)
+    assert "noise" not in done.stderr
+
+
+def test_an_error_in_the_script_is_shown_as_python_shows_it(folder):
+    (folder / "wrong.py").write_text(
+        "import numpy as np\nfrom tinygrad_lite import Tensor\n\n\ndef layer(W, x):\n"
+        "    return W @ x\n\n\ny = layer(Tensor(np.ones((2, 3))), Tensor(np.ones(2)))\n"
+    )
+    done = run("graph", "wrong.py:y", cwd=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert 'File "wrong.py", line 9, in <module>' in done.stderr
+    assert 'File "wrong.py", line 6, in layer' in done.stderr
+    assert done.stderr.count('File "') == 2  # no line of ours
+    assert "ValueError: matmul: " in done.stderr
+
+
+def test_an_error_of_syntax_is_shown_as_python_shows_it(folder):
+    (folder / "syntax.py").write_text("x = (\n")
+    done = run("graph", "syntax.py:x", cwd=folder)
+    assert done.returncode == 1
+    assert 'File "syntax.py", line 1' in done.stderr
+    assert "SyntaxError" in done.stderr
+    assert "tinygrad_lite" not in done.stderr
+
+
+def test_help_has_a_worked_line_for_each_command(tmp_path):
+    from tinygrad_lite.cli import COMMANDS
+
+    top = run("--help", cwd=tmp_path).stdout
+    for name, (_, example, *_) in COMMANDS.items():
+        assert example in top
+        assert example.startswith(f"tinygrad-lite {name} ")
+        assert example in run(name, "--help", cwd=tmp_path).stdout
+
+
+def test_a_terminal_without_these_letters_gets_others(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "graph", "net.py:loss"],
+        cwd=folder, capture_output=True, env={"PYTHONIOENCODING": "ascii", "PATH": ""}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert b"weight (), parameter" in done.stdout

@@ -1,0 +1,257 @@
+"""F and G held against each other; the pictures and the commands that show the traffic."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from nets import deep_net, skip_networks
+
+from tinygrad_lite import Tensor, compare, flow, grad, path_classes, paths, scope
+from tinygrad_lite.cli import main
+from tinygrad_lite.drawing.table import percent
+
+ONES = np.ones(4)
+
+
+@pytest.fixture
+def FG():
+    return skip_networks(34)
+
+
+def test_the_table_of_the_skip_networks(FG):
+    F, G, t = FG
+    found = compare(F, G, gradient=ONES)
+    assert [row.name for row in found.rows] == ["W1", "b1", "W2", "b2", "W3", "b3"]
+    y = G.inputs[1]
+    for row in found.rows:
+        dF, dG = (grad(output, t[row.name], ONES).data for output in (F, G))
+        assert row.first.norm == pytest.approx(np.linalg.norm(dF))
+        assert row.second.norm == pytest.approx(np.linalg.norm(dG))
+        assert row.second.common.norm == pytest.approx(np.linalg.norm(dF))
+        shares = [part.share for part in (row.second.common, row.second.own) if part]
+        assert sum(shares) == pytest.approx(1)
+        if row.name in ("W3", "b3"):
+            assert row.second.own is None
+        else:
+            dy = grad(y, t[row.name], ONES).data
+            assert row.second.own.norm == pytest.approx(np.linalg.norm(dy))
+    assert found.rows[0].note == "paths oppose"
+    assert "only in G" in found.table()
+    assert "as in F" in found.table()
+
+
+def test_the_order_of_the_two_does_not_matter_to_the_numbers(FG):
+    F, G, _ = FG
+    one, other = compare(F, G, gradient=ONES), compare(G, F, gradient=ONES)
+    for a, b in zip(one.rows, other.rows, strict=True):
+        assert a.second.norm == b.first.norm
+        assert a.second.own == b.first.own
+
+
+def test_a_cap_never_takes_a_common_path_for_one_of_its_own():
+    """The one path of the plain net is the smallest of the 2**8 of the residual one."""
+    plain, residual = (deep_net(8, skip)[0] for skip in (False, True))
+    exact = compare(plain, residual, keep=1000)
+    for first, second in ((plain, residual), (residual, plain)):
+        for row in compare(first, second).rows:
+            expected = next(r for r in exact.rows if r.name == row.name)
+            here = row.second if first is plain else row.first
+            assert here.common.norm == pytest.approx(expected.second.common.norm)
+            assert here.common.share == pytest.approx(expected.second.common.share)
+            assert (here.own is None) == (expected.second.own is None)
+    other, _, _ = deep_net(8, True, seed=1)
+    assert "cannot be matched" in compare(residual, other).rows[0].note
+
+
+def test_two_outputs_of_one_name_are_told_apart(FG):
+    F, G, _ = FG
+    F.name = G.name = "loss"
+    table = compare(F, G, gradient=ONES).table()
+    for column in ("|dloss (1)|", "|dloss (2)|", "only in loss (2)", "as in loss (1)"):
+        assert column in table
+
+
+def test_one_parameter_is_asked_for_by_itself(FG):
+    F, G, t = FG
+    for wrt in ("W1", t["W1"]):
+        assert [row.name for row in compare(F, G, wrt, ONES).rows] == ["W1"]
+    with pytest.raises(ValueError, match="needs a name"):
+        compare(F, G, Tensor(1.0), ONES)
+
+
+def test_separate_networks_are_matched_by_name():
+    F, _, _ = skip_networks(1)
+    _, G, _ = skip_networks(2)
+    assert len(compare(F, G, gradient=ONES).rows) == 6
+    assert [row.name for row in compare(F, G, ["W2"], ONES).rows] == ["W2"]
+
+
+def test_coherence_falls_where_parts_cancel():
+    w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+    with scope("a"):
+        F = (w * 3.0).sum()
+    F.name = "F"
+    cancelled = compare(F, F - 3.0 * w.sum()).rows[0]
+    assert cancelled.second.coherence == 0
+    assert "cancel" in cancelled.note
+    assert "nan" not in str(compare(F, F - 3.0 * w.sum())).lower()
+
+
+def test_without_a_common_name_the_error_says_how_to_name():
+    a, b = Tensor(1.0, requires_grad=True, name="a"), Tensor(1.0, requires_grad=True, name="b")
+    with pytest.raises(ValueError, match=r"share no parameter name.*name="):
+        compare(a * 2.0, b * 2.0)
+    with pytest.raises(ValueError, match="'c' is not a parameter of both; those of both are a"):
+        compare(a * 2.0, a * b, ["c"])
+    twin = Tensor(1.0, requires_grad=True, name="a")
+    with pytest.raises(ValueError, match=r"two parameters.*named 'a'"):
+        compare(a * twin, a * 2.0)
+
+
+def test_deep_nets_compare_by_depth():
+    plain, _, _ = deep_net(50, skip=False)
+    residual, _, _ = deep_net(50, skip=True)
+    row = compare(plain, residual, ["x"], by="depth").rows[0]
+    assert list(row.first.classes) == [50]
+    assert len(row.second.classes) == 51
+    assert row.second.common.share == pytest.approx(0, abs=1e-12)
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_pictures_hold_both_networks_and_hostile_names_as_text(suffix, tmp_path, FG):
+    F, G, t = FG
+    F.name = '<script>alert("F")</script>'
+    t["W1"].name = "a & b < c"
+    path = tmp_path / f"c{suffix}"
+    compare(F, G, gradient=ONES).save(path)
+    text = path.read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert "a &amp; b &lt; c" in text
+    if suffix == ".svg":
+        ids = [e.get("id") for e in ET.fromstring(text).iter() if e.get("id")]
+        assert len(ids) == len(set(ids))
+
+
+def test_every_picture_is_the_same_byte_for_byte(tmp_path):
+    def saved():
+        _, G, t = skip_networks(34)
+        y, x, _ = deep_net(50, skip=True)
+        results = {
+            "flow": flow(G, t["W1"], ONES),
+            "paths": paths(G, t["W1"], ONES),
+            "classes": path_classes(y, x, "depth"),
+            "deep": flow(y, x),
+        }
+        for name, result in results.items():
+            result.save(tmp_path / f"{name}.svg")
+        return {name: (tmp_path / f"{name}.svg").read_bytes() for name in results}
+
+    assert saved() == saved()
+
+
+def test_a_flow_shows_negative_shares_dashed_and_a_folded_net_its_scopes(tmp_path):
+    _, G, t = skip_networks(34)
+    found = flow(G, t["W1"], ONES)
+    found.save(tmp_path / "g.svg")
+    drawn = (tmp_path / "g.svg").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert min(found.shares.values()) < 0
+    for share in found.shares.values():
+        assert percent(share) in drawn
+    assert "stroke-dasharray" in drawn
+    y, x, _ = deep_net(100, skip=True)
+    found = flow(y, x)
+    found.save(tmp_path / "deep.svg")
+    folded = (tmp_path / "deep.svg").read_text()
+    assert "× 100" in folded
+    assert "block99" in folded  # a bar of its own
+    found.save(tmp_path / "all.svg", fold=False)
+    assert (tmp_path / "all.svg").read_text().count('class="node') > 400
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path, FG):
+    F, G, _ = FG
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        compare(F, G, gradient=ONES).save(tmp_path / "nowhere" / "c.svg")
+
+
+# Commands
+
+SCRIPT = """
+import numpy as np
+from tinygrad_lite import Tensor, scope, sigmoid
+W = Tensor([[0.5, -1.0], [2.0, 0.3]], requires_grad=True, name="W")
+x = Tensor([1.0, 2.0])
+with scope("f"):
+    F = sigmoid(W @ x)
+G = F + W @ x
+F.name, G.name = "F", "G"
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(SCRIPT)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["paths", "{}:G"], "2 paths from G to W"),
+        (["paths", "{}:G", "--by", "depth"], "2 paths in 2 classes"),
+        (["flow", "{}:G", "--wrt", "W"], "matmul #4   +90 %"),
+        (["profile", "{}:F"], "the gradient of F, layer by layer"),
+        (["compare", "{}:F", "G"], "only in G"),
+    ],
+)
+def test_commands_print_text_and_json(words, expected, script, capsys):
+    words = [word.format(script) for word in words]
+    assert main(words) == 0
+    assert expected in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_commands_save_pictures(script, tmp_path, capsys):
+    target = tmp_path / "flow.svg"
+    assert main(["flow", f"{script}:G", "--wrt", "W", "-o", str(target)]) == 0
+    assert "<svg" in target.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["paths", "{}:G", "--wrt", "V"], "no parameter is named 'V'; there are W"),
+        (["paths", "{}:x"], "requires no gradient"),
+        (["compare", "{}:F", "H"], "left nothing under the name H"),
+        (["compare", "{}:x", "F"], "requires no gradient"),
+        (["compare", "{}:F", "x"], "requires no gradient"),
+        (["flow", "{}:G", "-o", "flow.txt"], "use one of"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_status_2(words, message, script, capsys):
+    assert main([word.format(script) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.strip().count("\n") == 0
+
+
+def test_pictures_of_what_has_no_shares_say_so(tmp_path):
+    x = Tensor(1.0, requires_grad=True, name="x")
+    for shown in (flow(x - x, x), paths(x - x, x), path_classes(x - x, x)):
+        shown.save(tmp_path / "p.svg")
+        text = " ".join(ET.parse(tmp_path / "p.svg").getroot().itertext())
+        assert "paths cancel at x" in " ".join(text.split())
+        assert "100 %" not in text
+
+
+def test_paths_that_enter_the_same_scopes_are_told_apart_in_the_picture(tmp_path):
+    x = Tensor(1.0, requires_grad=True, name="x")
+    paths(x * x, x).save(tmp_path / "p.svg")
+    text = (tmp_path / "p.svg").read_text()
+    assert all(f"direct: +50 % ({i})" in text for i in (1, 2))

@@ -1,0 +1,229 @@
+"""Every example runs as a student runs it, and its numbers hold against other libraries."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.fft
+from conftest import require
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+PRINTS = {
+    "nand": [
+        "1   1  -0.5      0",
+        "df/db  = 0.0",
+        "NAND -> +     blocked",
+        "from 4 NANDs: 0 1 1 0",
+        "1  1  1       1    1",
+    ],
+    "dct": [
+        "largest error                2.885  at k = 2",
+        "all 259081 patches",
+        "4   8  12  16  16",
+    ],
+    "layer": ["has shape (3,) but W has (4, 3)", "-1000             nan   0"],
+    "skip_networks": [
+        "f1 > f2 > f3     10  0.0725   -23 %",
+        "W1         0.0725   0.224   0.279  +123 %  0.0725   -23 %       0.64  paths oppose",
+        "W1         0.073  7.0e-09      0.224    0.279           0.279",
+    ],
+    "deep_residual": [
+        "1  4.9e-35  3.5e+00",
+        "sigmoid shrinks it most",
+        "path_classes groups them without walking each",
+        "25  126,410,606,437,752 ",
+        "50                   1 ",
+    ],
+    "denoise": ["DCT 8x8               2"],
+    "learned_denoise": ["waves learned          "],
+    "skip_or_not": ["F, rate x 30"],
+    "digits": ["drawn at random"],
+}
+
+PICTURES = {
+    "nand": {"nand.svg", "nand_xor.svg", "nand_learned.svg"},
+    "dct": {
+        "dct.svg",
+        "dct_kernel_flat.png",
+        "dct_kernel_2d.png",
+        "dct_coefficients.png",
+        "dct_rebuilt.png",
+    },
+    "layer": {"layer.svg"},
+    "skip_networks": {
+        "F.svg",
+        "G.svg",
+        "F_saturated.svg",
+        "G_saturated.svg",
+        "compare.svg",
+        "flow.svg",
+    },
+    "deep_residual": {
+        "deep_profile_F.svg",
+        "deep_profile_G.svg",
+        "deep_flow.svg",
+        "deep_branches.png",
+        "deep_depths.png",
+    },
+    "denoise": {"denoise.png"},
+    "learned_denoise": {"learned_waves.png", "learned_denoise.png", "learned_denoise.npz"},
+    "skip_or_not": {"skip_or_not.png", "skip_or_not_first.svg", "skip_or_not_last.svg"},
+    "digits": {"digits.png", "digits.npz"},
+}
+
+SIGNATURE = {".svg": b"<svg", ".png": b"\x89PNG", ".npz": b"PK"}
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_example_runs_prints_and_draws(name, tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "error", EXAMPLES / f"{name}.py"),
+            *("--quick", "--out", tmp_path / "pictures"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        # One thread: the matrices are small, and other tests may run beside this one.
+        env=os.environ | {"PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for text in PRINTS[name]:
+        assert text in done.stdout
+
+    written = [Path(path) for path in re.findall(r"^wrote (.+)$", done.stdout, re.MULTILINE)]
+    assert {path.name for path in written} == PICTURES[name]
+    assert set((tmp_path / "pictures").iterdir()) == set(written)
+    for path in written:
+        assert SIGNATURE[path.suffix] in path.read_bytes()[:1000], path
+
+
+@pytest.fixture
+def left_by(tmp_path, monkeypatch):
+    """What an example leaves under its names, run cell by cell, as a notebook runs it."""
+
+    def run(name, *options):
+        monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json", *options])
+        monkeypatch.syspath_prepend(EXAMPLES)
+        monkeypatch.delitem(sys.modules, "pictures", raising=False)
+        monkeypatch.chdir(tmp_path)
+        names = {"__name__": "__main__"}
+        for cell in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").split("# %%")[1:]:
+            if cell.startswith(" [markdown]"):
+                assert all(line[:1] in ("", "#") for line in cell.splitlines()[1:]), cell
+            else:
+                exec(cell, names)
+        return names
+
+    return run
+
+
+def test_layer_jacobians_are_pytorchs(left_by):
+    torch = require("torch")
+    left = left_by("layer")
+    inputs = tuple(torch.tensor(left[name].numpy()) for name in ("x", "W", "b"))
+    theirs = torch.autograd.functional.jacobian(
+        lambda x, W, b: torch.sigmoid(W @ x + b), inputs, vectorize=True
+    )
+    for name, jacobian in zip("xWb", theirs, strict=True):
+        np.testing.assert_allclose(left[f"J_{name}"], jacobian.numpy(), rtol=0, atol=1e-15)
+
+
+def test_gradients_of_f_and_g_are_pytorchs(left_by):
+    torch = require("torch")
+    left = left_by("skip_networks")
+    x = torch.tensor(left["x"].numpy())
+    W1, b1, W2, b2, W3, b3 = parameters = [
+        torch.tensor(t.numpy(), requires_grad=True) for t in left["parameters"]
+    ]
+    y = torch.sigmoid(W2 @ torch.sigmoid(W1 @ x + b1) + b2)
+    F = torch.sigmoid(W3 @ y + b3)
+    for ours, values, output in ((left["dF"], left["F"], F), (left["dG"], left["G"], F + y)):
+        np.testing.assert_allclose(values.data, output.detach().numpy(), rtol=0, atol=1e-15)
+        theirs = torch.autograd.grad(output.sum(), parameters, retain_graph=True)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=1e-15)
+
+
+def test_patches_of_the_photograph_are_pytorchs(left_by):
+    torch = require("torch")
+    left = left_by("dct")
+    photo, kernel = (torch.tensor(left[name].numpy()) for name in ("x", "square"))
+    theirs = torch.nn.functional.conv2d(photo, kernel)
+    np.testing.assert_allclose(left["patches"].data, theirs.numpy(), rtol=0, atol=1e-13)
+    theirs = torch.nn.functional.conv_transpose2d(theirs, kernel)
+    np.testing.assert_allclose(left["synthesis"].data, theirs.numpy(), rtol=0, atol=1e-13)
+
+
+def test_nand_is_learned_from_any_of_these_random_weights(left_by):
+    """Not a lucky seed: the descent of the example reaches the truth table from 20 starts."""
+    left = left_by("nand")
+    parameters = [left[name] for name in ("w1", "w2", "b")]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        for t in parameters:
+            t.data = rng.standard_normal()
+            t.zero_grad()
+        for _ in range(200):
+            left["error"]().backward()
+            for t in parameters:
+                t.data = t.data - 2 * t.grad
+                t.zero_grad()
+        np.testing.assert_array_equal(left["nand"](left["x1"], left["x2"]).data, [1, 1, 1, 0])
+
+
+def sliding_dct(noisy, sigma, n):
+    """DCT denoising patch by patch, with SciPy: threshold each, and average where they overlap."""
+    padded = np.pad(noisy.astype(float), n - 1, mode="reflect")
+    total, count = np.zeros_like(padded), np.zeros_like(padded)
+    for i in range(padded.shape[0] - n + 1):
+        for j in range(padded.shape[1] - n + 1):
+            here = np.s_[i : i + n, j : j + n]
+            coefficients = scipy.fft.dctn(padded[here], norm="ortho")
+            mean = coefficients[0, 0]
+            coefficients[np.abs(coefficients) <= 3 * sigma] = 0
+            coefficients[0, 0] = mean
+            total[here] += scipy.fft.idctn(coefficients, norm="ortho")
+            count[here] += 1
+    return (total / count)[n - 1 : 1 - n, n - 1 : 1 - n]
+
+
+def test_dct_denoising_is_scipys_patch_by_patch(left_by):
+    left = left_by("denoise", "--quick")
+    noisy, sigma = left["noisy"][:40, :30], 20 / 255
+    for n in (4, 8):
+        found = left["denoise_dct"](noisy, sigma, n)
+        np.testing.assert_allclose(found, sliding_dct(noisy, sigma, n), atol=1e-6)
+
+
+def test_what_is_learned_from_starts_as_dct_denoising(left_by):
+    """To subtract the dropped coefficients is to keep the others; and learning changes both."""
+    left = left_by("learned_denoise", "--quick")
+    noisy = left["seen"][:40, :30]
+    learned = left["denoise"](noisy, 20)
+    left["K"].data = left["before"]
+    expected = sliding_dct(noisy, 20 / 255, 8)
+    np.testing.assert_allclose(left["denoise"](noisy, 20, left["hard"]), expected, atol=1e-6)
+    flat = np.full((30, 30), 0.75, np.float32)
+    np.testing.assert_allclose(left["denoise"](flat, 20), flat, atol=1e-6)
+    assert np.abs(learned - expected).max() > 1e-6
+
+
+def test_paths_of_the_residual_network_are_pytorchs(left_by):
+    """The sum of the classes is PyTorch's gradient, and k = 0 is the skips alone."""
+    torch = require("torch")
+    left = left_by("deep_residual")
+    h = x = torch.tensor(left["x"].numpy(), requires_grad=True)
+    for W, b in left["layers"]:
+        h = h + torch.sigmoid(torch.tensor(W.numpy()) @ h + torch.tensor(b.numpy()))
+    v = left["v"]
+    (expected,) = torch.autograd.grad(h, x, torch.tensor(v))
+    np.testing.assert_allclose(left["total"], expected.numpy(), rtol=1e-12)
+    np.testing.assert_array_equal(left["classes"][0].contribution, v)

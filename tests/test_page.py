@@ -1,0 +1,641 @@
+"""The page, driven in a real browser: its keys and buttons, what it shows, what it refuses."""
+
+import html
+import http.server
+import json
+import os
+import re
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from conftest import require
+from nets import deep_net, skip_networks
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, scope, sigmoid, source_lines, steps, tanh
+from tinygrad_lite.drawing.page import LARGEST, embedded
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1280,800",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """One headless Chromium for all tests of this file."""
+    webdriver = require("selenium.webdriver")
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        assert os.environ.get("TINYGRAD_LITE_REQUIRE_ALL") != "1", "no chromium or chromedriver"
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+class Page:
+    """A page in the browser."""
+
+    def __init__(self, browser, path):
+        self.browser, self.path = browser, path
+
+    def open(self, anchor=""):
+        self.browser.get("about:blank")
+        for log in ("browser", "performance"):
+            self.browser.get_log(log)
+        self.browser.get(f"file://{self.path}{anchor}")
+        return self
+
+    def run(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def press(self, *keys):
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        for key in keys:
+            ActionChains(self.browser, duration=0).send_keys(key).perform()
+        return self
+
+    def click(self, id):
+        self.run("document.getElementById(arguments[0]).click()", id)
+        return self
+
+    def text(self, selector):
+        return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+    @property
+    def at(self):
+        return int(self.run("return document.documentElement.dataset.step"))
+
+    @property
+    def badge(self):
+        return self.text(".badge")
+
+    def media(self, **features):
+        told = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+
+    def problems(self):
+        return [entry["message"] for entry in self.browser.get_log("browser")]
+
+    def requests(self):
+        """Every address that was asked for since the page was opened."""
+        entries = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
+        return {
+            e["params"]["request"]["url"].split("#")[0]
+            for e in entries
+            if e["method"] == "Network.requestWillBeSent"
+        }
+
+
+@pytest.fixture
+def shown(chromium, tmp_path):
+    """Save steps as a page and open it."""
+    made = []
+
+    def show(some, anchor=""):
+        path = tmp_path / f"page{len(made)}.html"
+        some.save(path)
+        made.append(Page(chromium, path).open(anchor))
+        return made[-1]
+
+    yield show
+    for page in made:
+        page.media(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
+
+
+@pytest.fixture
+def G():
+    with source_lines():
+        return skip_networks()[1]
+
+
+# Every key and its button
+
+
+@pytest.mark.parametrize(
+    ("key", "button", "start", "end"),
+    [
+        ("\ue014", "right", 3, 4),
+        ("\ue012", "left", 3, 2),
+        ("\ue011", "home", 7, 1),
+        ("\ue010", "end", 7, 20),
+        ("f", "forward", 15, 6),
+        ("b", "backward", 6, 15),
+    ],
+)
+def test_a_key_and_its_button_step(shown, G, key, button, start, end):
+    page = shown(steps(G), f"#{start}")
+    assert page.at == start
+    assert page.press(key).at == end
+    page.open(f"#{start}")
+    assert page.click(button).at == end
+    assert page.run("return document.getElementById('scrub').value") == str(end)
+    assert not page.problems()
+
+
+def test_stepping_stops_at_both_ends(shown, G):
+    page = shown(steps(G))
+    assert page.press("\ue012").at == 1
+    assert page.run("return document.getElementById('left').disabled")
+    page.press("\ue010", "\ue014")
+    assert page.at == 20
+    assert page.run("return document.getElementById('right').disabled")
+
+
+@pytest.mark.parametrize("how", ["key", "button"])
+def test_play_and_pause(shown, G, how):
+    page = shown(steps(G))
+    page.run("const real = setInterval; setInterval = (f) => real(f, 20)")
+
+    def play():
+        page.press(" ") if how == "key" else page.click("play")
+
+    play()
+    assert page.run("return document.getElementById('play').getAttribute('aria-pressed')") == "true"
+    until(lambda: page.at == 20)
+    until(lambda: page.text("#play") == "▶ play")  # it ends at the end
+    page.press("\ue011")
+    play()
+    until(lambda: page.at > 2)
+    play()
+    stopped = page.at
+    page.browser.execute_async_script("setTimeout(arguments[0], 100)")
+    assert page.at == stopped
+
+
+def until(true, seconds=10):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(None, seconds, 0.02).until(lambda _: true())
+
+
+@pytest.mark.parametrize("how", ["key", "button"])
+def test_paths_are_lit_one_after_the_other(shown, G, how):
+    page = shown(steps(G), "#15")  # y, which reaches G through f3 and over the skip
+
+    def path():
+        page.press("p") if how == "key" else page.click("path")
+        return page.text("#said"), page.run(
+            "return document.querySelectorAll('.edge.onpath').length"
+        )
+
+    (first, lit), (second, lit_too) = path(), path()
+    assert first.startswith("Path 1 of 2: G → ")
+    assert second.startswith("Path 2 of 2: G → ")
+    assert sorted(map(len, (first.split("→"), second.split("→")))) == [2, 5]
+    assert {lit, lit_too} - {0} == {lit, lit_too}
+    assert path()[0] == "That was the last path."
+    assert page.run("return document.querySelectorAll('.onpath').length") == 0
+
+
+def test_paths_are_counted_where_they_cannot_be_walked(shown):
+    y = Tensor(1.0, requires_grad=True, name="x") * 1.0
+    for _ in range(60):
+        y = y + y
+    page = shown(steps(y), "#1").press("p")
+    assert page.text("#said").startswith(f"Path 1 of {2**60:,}: ")
+
+
+@pytest.mark.parametrize("how", ["key", "button"])
+def test_search_finds_names_ops_and_scopes(shown, G, how):
+    page = shown(steps(G))
+    page.press("/") if how == "key" else page.click("search")
+    page.press(*"f2")
+    found = page.text("#hits").split("\n")
+    assert len(found) == 3
+    assert all("in f2" in line for line in found)
+    page.press("\ue003", "\ue003", *"sigm", "\ue007")  # the first of the sigmoids
+    assert page.text(".equation") == "z = sigmoid(#8)"
+    page.press("/", *"W3", "\ue007")
+    assert "W3" in page.text(".equation")
+    page.press("/", *"nobody")
+    assert page.text("#hits") == "nothing found"
+    page.press("\ue00c", "\ue014")  # Escape closes it, and keys step again
+    assert page.at > 1
+    assert not page.problems()
+
+
+@pytest.mark.parametrize(("how", "blocks", "folded"), [("key", 50, False), ("button", 90, True)])
+def test_a_deep_net_folds_and_unfolds(shown, how, blocks, folded):
+    page = shown(steps(deep_net(blocks, skip=True)[0]), "#30")
+
+    def boxes():
+        return page.run("return document.querySelectorAll('.view:not([hidden]) .node').length")
+
+    def fold():
+        page.press("c") if how == "key" else page.click("fold")
+
+    for _ in range(4):  # a graph of more than 300 nodes is folded from the start
+        assert (boxes() < 20) if folded else (boxes() > 200)
+        now = "return document.querySelectorAll('.view:not([hidden]) .node.now').length"
+        assert page.run(now) == 1
+        fold()
+        folded = not folded
+        assert page.text("#said") == ("Folded." if folded else "Unfolded.")
+
+
+def test_a_graph_without_scopes_says_that_nothing_folds(shown):
+    page = shown(steps(Tensor(1.0, requires_grad=True) * 2.0)).press("c")
+    assert page.text("#said").startswith("Nothing folds")
+
+
+@pytest.mark.parametrize("how", ["key", "button"])
+def test_help_lists_every_key(shown, G, how):
+    page = shown(steps(G))
+    page.press("?") if how == "key" else page.click("help")
+    told = page.text("#keys")
+    for key in ("Home", "space", "F", "B", "P", "/", "C", "D", "?"):
+        assert key in told
+    page.press("\ue00c", "\ue014")
+    assert page.at == 2
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_is_the_systems_until_d_is_pressed(shown, G, system):
+    page = shown(steps(G))
+
+    def colours():
+        page.run("void document.body.offsetHeight")
+        paper = page.run("return getComputedStyle(document.body).backgroundColor")
+        box = page.run("return getComputedStyle(document.querySelector('.node.value path')).fill")
+        return [sum(map(int, re.findall(r"\d+", c)[:3])) for c in (paper, box)]
+
+    page.media(prefers_color_scheme=system)
+    page.open()
+    first = colours()
+    second = (page.press("d"), colours())[1]
+    light, dark = (first, second) if system == "light" else (second, first)
+    assert min(light) > 600
+    assert max(dark) < 300
+    assert (page.click("theme"), colours())[1] == first
+
+
+# The address
+
+
+def test_the_address_is_the_step(shown, G):
+    page = shown(steps(G), "#7")
+    assert page.badge == "forward 7 of 10"
+    page.run("location.hash = '#12'")
+    until(lambda: page.badge == "backward 2 of 10")
+    page.press("\ue014")
+    until(lambda: page.run("return location.hash") == "#13")
+    page.run("location.hash = '#999'")  # a link to a step that is not there changes nothing
+    page.run("location.hash = '#x'")
+    assert page.badge == "backward 3 of 10"
+
+
+def test_a_slice_keeps_the_numbers_of_its_steps(shown, G):
+    page = shown(steps(G)[12:16], "#14")
+    assert page.badge == "backward 4 of 10"
+    assert page.press("\ue010").at == 16
+    assert page.press("\ue011").at == 13
+
+
+# What is shown
+
+
+def test_a_step_is_read_out_in_full(shown, G):
+    page = shown(steps(G, check=True), "#15")
+    told = page.text("#step")
+    for words in (
+        "backward 5 of 10", "step 15", "in f2", "nets.py, line", "y = sigmoid(#11)",
+        "dL/d#11 = g * y * (1 - y)", "agrees", "from G (+)", "from #13 (@)", "g, the sum", "to #11",
+        "W3 done", "W1 waits",
+    ):  # fmt: skip
+        assert words.lower() in told.lower()
+
+
+def test_a_screen_reader_hears_the_step(shown, G):
+    page = shown(steps(G), "#15").press("\ue014")
+    tree = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    by_id = {node["nodeId"]: node for node in tree}
+
+    def properties(node):
+        return {p["name"]: p["value"].get("value") for p in node.get("properties", [])}
+
+    live = next(n for n in tree if n["role"]["value"] == "region" and properties(n).get("live"))
+    assert properties(live)["live"] == "polite"
+    assert properties(live)["atomic"]
+    heard, stack = [], [live]
+    while stack:
+        node = stack.pop()
+        if node["role"]["value"] == "StaticText":
+            heard.append(node["name"]["value"])
+        stack.extend(by_id[child] for child in reversed(node.get("childIds", ())))
+    heard = " ".join(heard)
+    assert "backward 6 of 10" in heard
+    assert "dL/d#10 = g" in heard
+    heard = heard.lower()
+    assert heard.index("rule") < heard.index("arrives") < heard.index("sends")
+    buttons = [n["name"]["value"] for n in tree if n["role"]["value"] == "button"]
+    assert {"Previous step", "Next step", "Play", "Help"} <= set(buttons)
+    assert all(buttons)
+    assert any(n["role"]["value"] == "slider" for n in tree)
+
+
+def test_the_current_line_is_marked(shown, G):
+    page = shown(steps(G), "#15")
+    assert "sigmoid(t[f" in page.text("#code li.now")
+    assert page.run("return document.querySelectorAll('[aria-current=step]').length") == 1
+
+
+def test_without_source_lines_the_computation_is_listed(shown):
+    page = shown(steps(skip_networks()[1]), "#15")
+    assert "source_lines()" in page.text("#code p")
+    assert page.text("#code li.now").split("\n")[-1].strip() == "y = sigmoid(#11)"
+
+
+def test_the_node_and_its_edges_are_lit(shown, G):
+    page = shown(steps(G), "#15")
+    lit = page.run(
+        "return [...document.querySelectorAll('.view:not([hidden]) .lit, .now')].map(e => e.id)"
+    )
+    g = steps(G).graph
+    y = next(node.id for node in g if node.name == "y")
+    output = g.output.id
+    arrows = {id for id in lit if id.startswith("e")}
+    senders = {f"e{e.target}-{e.slot}" for e in g.out_of[y]}
+    assert arrows == senders | {f"e{y}-0"}
+    assert f"e{output}-1" in senders
+    assert f"n{y}" in lit
+    assert f"v{y}" in lit
+
+
+def test_a_click_on_a_node_or_a_line_goes_to_its_step(shown, G):
+    page = shown(steps(G), "#1")
+    page.run(
+        "document.querySelector('#n15').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert page.text(".equation") == "F = sigmoid(#14)"
+    page.open("#1")
+    page.run("[...document.querySelectorAll('#code li.stepped')].at(-1).click()")
+    assert page.at > 1
+
+
+def test_nan_and_infinity_are_marked(shown):
+    x = Tensor([1.0, np.nan, np.inf, -np.inf], requires_grad=True, name="x")
+    page = shown(steps(x * 1.0, np.ones(4)))
+    marked = page.run("return [...document.querySelectorAll('.cell.nan')].map(e => e.innerText)")
+    assert marked[:3] == ["NaN", "∞", "-∞"]
+    assert "1 NaN, 2 infinite" in page.text("#step")
+
+
+def test_a_heat_map_shows_sign_and_nan_by_colour(shown):
+    data = np.zeros((10, 10))
+    data[0, 0], data[0, 1], data[0, 2] = 1.0, -1.0, np.nan
+    page = shown(steps(Tensor(data, requires_grad=True, name="x") * 1.0, np.ones((10, 10))))
+    pixel = """
+      const canvas = document.querySelector("canvas"), size = canvas.width / 10;
+      const pen = canvas.getContext("2d"), y = Math.floor(size / 2);
+      return [0, 1, 2, 3].map((i) => Math.floor((i + 0.5) * size) + 2)
+        .map((x) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3));
+    """
+    positive, negative, nan, zero = page.run(pixel)
+    assert positive == [0xD5, 0x5E, 0x00]
+    assert negative == [0x00, 0x72, 0xB2]
+    assert nan == [0xC2, 0x18, 0x8F]
+    assert zero == [0xF3, 0xF4, 0xF6]
+
+
+def test_all_values_are_shown_on_request_up_to_the_limit(shown):
+    small = shown(steps(Tensor(np.arange(1000.0), name="x") * 1.0))
+    small.run("document.querySelector('.value button').click()")
+    assert small.text("pre.all").split() == [str(i) for i in range(1000)]
+    large = shown(steps(Tensor(np.arange(5000.0).reshape(50, 100), name="x") * 1.0))
+    assert large.run("return document.querySelectorAll('.value button').length") == 0
+    assert "5,000 values; this page holds arrays of up to 4,096 whole" in large.text("#step")
+    assert "0 to 4999, mean 2500" in large.text("#step")
+    assert "shrunk to 48×48" in large.text("#step")
+
+
+def test_blocked_and_wrong_rules_are_told(shown):
+    page = shown(steps(tl.heaviside(Tensor([1.0], requires_grad=True, name="h")), np.ones(1)), "#2")
+    assert "blocked: this derivative is 0 wherever it exists" in page.text("#step")
+
+
+# Names are only ever shown
+
+HOSTILE = [
+    "<script>window.broken = true</script>",
+    "</script><script>window.broken = true</script>",
+    "\"><img src=x onerror='window.broken = true'>",
+    "'; window.broken = true; '",
+    '{"a": [1, 2, "</script>"]}',
+    "<!-- <script> ]]>",
+    "{{script}} ${window.broken = true} \\u003cscript>",
+    "javascript:window.broken=true",
+    "line\nbreak \u2028 \u202e \x00 \x1b[31m",
+    "y" * 10_000,
+]
+
+
+def test_hostile_names_are_text_and_no_script_runs(shown):
+    with scope('</style><script>window.broken = true</script>"'):
+        y = Tensor([1.0, 2.0], requires_grad=True, name=HOSTILE[0])
+        for name in HOSTILE[1:]:
+            y = y * Tensor([1.0, 2.0], requires_grad=True, name=name)
+    y.name = HOSTILE[1]
+    page = shown(steps(y))
+    told = ""
+    for _ in range(len(steps(y))):
+        page.press("p", "\ue014")
+        told += page.text("#step")
+    page.press("/", *"script", "\ue007")
+    assert page.run("return window.broken") is None
+    assert page.run("return document.querySelectorAll('img, iframe, object').length") == 0
+    assert page.run("return document.scripts.length") == 2  # the data and the page's own
+    assert "<script>wind" in told
+    assert '{"a": [1, 2,' in told
+    assert (
+        page.run("return document.title")
+        == "Steps of </script><script>window.broken = true</script>"
+    )
+    assert not page.problems()
+
+
+def test_embedded_data_is_the_data():
+    for name in HOSTILE:
+        assert json.loads(embedded({"name": name}))["name"] == name
+        assert not set("<>&\u2028\u2029") & set(embedded({"name": name}))
+
+
+def test_the_page_asks_nothing_of_any_network(shown, G):
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        page = shown(steps(G))
+        page.press("\ue014", "p", "c", "d", "\ue010")
+        assert page.requests() == {f"file://{page.path}"}
+        # Nor could it, whatever ran in it.
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        page.browser.execute_async_script(
+            """
+            const [address, done] = arguments;
+            const image = new Image();
+            image.src = address + "image";
+            const frame = document.body.appendChild(document.createElement("iframe"));
+            frame.src = address + "frame";
+            const script = document.body.appendChild(document.createElement("script"));
+            script.src = address + "script";
+            navigator.sendBeacon(address + "beacon");
+            try { new WebSocket(address.replace("http", "ws") + "socket"); } catch {}
+            fetch(address + "fetch").catch(() => 0).then(() => setTimeout(done, 300));
+            """,
+            address,
+        )
+        assert asked == []
+        assert any("Content Security Policy" in problem for problem in page.problems())
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# Size and speed
+
+
+def test_a_300_node_graph_steps_without_lag(shown):
+    y = Tensor(np.linspace(-1, 1, 16).reshape(4, 4), requires_grad=True, name="x")
+    for i in range(149):
+        y = tanh(y) if i % 2 else sigmoid(y) * Tensor(1.0 + i, name=f"c{i}")
+    some = steps(y, np.ones((4, 4)))
+    assert len(some.graph) >= 298
+    page = shown(some)
+    assert page.run("return document.querySelectorAll('.node').length") >= 298
+    times = page.run(
+        """
+        const times = [];
+        for (let i = 0; i < 200; i++) {
+          const began = performance.now();
+          document.getElementById("right").click();
+          void document.body.offsetHeight;  // with its layout
+          times.push(performance.now() - began);
+        }
+        return times;
+        """
+    )
+    assert page.at == 201
+    assert np.median(times) < 50
+
+
+def test_a_page_never_grows_past_its_limit_and_says_what_it_left_out(shown):
+    y = Tensor(np.random.default_rng(0).standard_normal((60, 60)), requires_grad=True, name="x")
+    for i in range(200):
+        with scope(f"block{i}"):
+            y = tanh(y * 1.01)
+    page = shown(steps(y, np.ones((60, 60))))
+    size = page.path.stat().st_size
+    assert LARGEST / 4 < size <= LARGEST
+    assert "holds arrays of up to" in page.text("#step")
+    long = Tensor(1.0, requires_grad=True)
+    for i in range(6_000):
+        with scope(f"s{i // 3}"):
+            long = long * 1.0001
+    page = shown(steps(long))
+    assert page.path.stat().st_size <= LARGEST
+    assert "Left out, as the page would be too large" in page.text("#note")
+    assert "to 12,000" in page.text("#note")
+
+
+def test_the_same_steps_give_the_same_page(tmp_path, G):
+    some = steps(G)
+    some.save(tmp_path / "a.html")
+    steps(G).save(tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    some.graph.save(tmp_path / "c.html")  # a graph's page is that of its steps
+    assert (tmp_path / "c.html").read_bytes() == (tmp_path / "a.html").read_bytes()
+
+
+def test_the_picture_is_the_one_that_graph_saves(tmp_path, G):
+    some = steps(G)
+    some.save(tmp_path / "page.html")
+    some.graph.save(tmp_path / "g.svg")
+    svg = re.sub(
+        r"<style>.*?</style>", "", (tmp_path / "g.svg").read_text("utf-8"), flags=re.DOTALL
+    )
+    assert svg in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_saving_refuses_what_it_cannot_write(tmp_path, G):
+    with pytest.raises(ValueError, match=r"use one of \.html"):
+        steps(G).save(tmp_path / "steps.pdf")
+    with pytest.raises(FileNotFoundError):
+        steps(G).save(tmp_path / "nowhere" / "steps.html")
+    with pytest.raises(ValueError, match="nothing was computed"):
+        steps(Tensor(1.0)).save(tmp_path / "none.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Other ways to see it
+
+
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_nothing_is_cut_off_at_any_width(shown, G, width):
+    page = shown(steps(G, check=True), "#15")
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        page.open("#15")
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        for part in ("#code", "#views", "#step"):
+            box = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+            size = [page.run(box, part)[side] for side in ("width", "height")]
+            assert min(size) > 150
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_less_motion_where_less_is_preferred(shown, G):
+    page = shown(steps(G))
+    page.media(prefers_reduced_motion="reduce")
+    page.open()
+    page.run("Element.prototype.scrollTo = function (to) { window.scrolled = to.behavior }")
+    page.press("\ue014")
+    assert page.run("return window.scrolled") == "auto"
+    assert (
+        page.run("return getComputedStyle(document.querySelector('.node')).transitionDuration")
+        == "0s"
+    )
+
+
+def test_a_notebook_shows_it_in_a_sandboxed_frame(chromium, tmp_path, G):
+    shown = steps(G)._repr_html_()
+    assert 'sandbox="allow-scripts"' in shown
+    host = tmp_path / "notebook.html"
+    host.write_text(f"<!DOCTYPE html><title>{html.escape('host')}</title>{shown}", "utf-8")
+    page = Page(chromium, host).open()
+    frame = chromium.find_element("tag name", "iframe")
+    chromium.switch_to.frame(frame)
+    try:
+        assert page.badge == "forward 1 of 10"
+        page.click("right")
+        assert page.badge == "forward 2 of 10"
+        reached = page.run("try { return parent.document.title } catch { return 'refused' }")
+        assert reached == "refused"
+    finally:
+        chromium.switch_to.default_content()
+    assert not page.problems()

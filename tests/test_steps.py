@@ -1,0 +1,477 @@
+"""Steps: the forward and backward pass one op at a time, each rule in words and checked."""
+
+import builtins
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+from nets import deep_net, skip_networks
+from samples import SAMPLES
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, concatenate, op, relu, scope, sigmoid, source_lines, steps, tanh
+from tinygrad_lite.backward import fitted, messages
+from tinygrad_lite.insight.finite import held
+from tinygrad_lite.op import OPS
+from tinygrad_lite.value import CONTEXT
+
+
+def parameter(data, name=None):
+    return Tensor(data, requires_grad=True, name=name)
+
+
+def by_output(some):
+    return {step.output.name: step for step in some}
+
+
+@pytest.fixture(autouse=True)
+def ops_restored():
+    """A test may define ops of its own."""
+    known = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(known)
+
+
+# The two passes
+
+
+def test_forward_steps_come_first_each_after_what_it_reads():
+    _, G, _ = skip_networks()
+    s = steps(G)
+    ways = [step.direction for step in s]
+    assert ways == ["forward"] * 10 + ["backward"] * 10
+    made = set()
+    for step in s.forward:
+        assert all(x.id in made or s.graph.nodes[x.id].op is None for x in step.inputs)
+        made.add(step.output.id)
+
+
+def test_backward_steps_are_the_messages_of_the_reverse_pass():
+    _, G, _ = skip_networks()
+    ids = {node.tensor: node.id for node in steps(G).graph}
+    stream = [
+        (ids[node], slot, contribution)
+        for node, _, slot, contribution in messages(G, np.ones(4))
+        if slot is not None
+    ]
+    told = [
+        (step.id, send.slot, send.contribution) for step in steps(G).backward for send in step.sends
+    ]
+    assert [m[:2] for m in told] == [m[:2] for m in stream]
+    for (*_, ours), (*_, theirs) in zip(told, stream, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_arrivals_are_split_by_sender_and_sum_to_the_gradient():
+    _, G, _ = skip_networks()
+    y = by_output(steps(G).backward)["y"]
+    assert [arrival.symbol for arrival in y.arrivals] == ["+", "@"]
+    assert np.array_equal(y.arrivals[0].contribution, np.ones(4))  # over the skip
+    assert np.array_equal(sum(a.contribution for a in y.arrivals), y.gradient)
+
+
+def test_what_has_accumulated_at_the_end_is_the_gradient():
+    _, G, t = skip_networks()
+    last = {}
+    for step in steps(G).backward:
+        for send in step.sends:
+            last[send.recipient] = send.accumulated
+    G.backward(np.ones(4))
+    for name in ("W1", "b1", "W2", "b2", "W3", "b3"):
+        assert np.array_equal(last[name], t[name].grad)
+
+
+def test_accumulated_grows_by_each_contribution():
+    x = parameter([1.0, 2.0], "x")
+    sends = [send for step in steps((x * x + x).sum()).backward for send in step.sends]
+    to_x = [send for send in sends if send.recipient == "x"]
+    assert len(to_x) == 3  # once through +, twice through ×
+    total = np.zeros(2)
+    for send in to_x:
+        total = total + send.contribution
+        assert np.allclose(send.accumulated, total)
+    assert np.allclose(total, 2 * x.data + 1)
+
+
+def test_the_gradient_at_every_step_is_that_of_pytorch():
+    torch = require("torch")
+    _, G, t = skip_networks()
+    p = {name: torch.tensor(np.array(x.data), requires_grad=True) for name, x in t.items()}
+    kept = {}
+    h = p["x"]
+    for i in "123":
+        h = torch.sigmoid(p[f"W{i}"] @ h + p[f"b{i}"])
+        h.retain_grad()
+        kept["zyF"[int(i) - 1]] = h
+    (h + kept["y"]).sum().backward()
+    found = by_output(steps(G).backward)
+    for name, theirs in kept.items():
+        assert np.allclose(found[name].gradient, theirs.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_a_step_is_the_same_object_each_time_and_a_slice_shares_it():
+    _, G, _ = skip_networks()
+    s = steps(G)
+    assert s[14] is s[14] is s[-6] is s[10:16][4] is s.backward[4]
+    assert list(s[3:5]) == [s[3], s[4]]
+    assert len(s) == 20
+    assert len(s[5:]) == 15
+    with pytest.raises(IndexError):
+        s[20]
+
+
+def test_steps_are_immutable_and_so_are_their_arrays():
+    _, G, _ = skip_networks()
+    step = steps(G)[14]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        step.number = 3
+    for array in (
+        step.gradient,
+        step.output.value,
+        step.sends[0].contribution,
+        step.inputs[0].value,
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+
+
+def test_inputs_are_what_the_op_saw_even_after_an_update():
+    w = parameter(2.0, "w")
+    y = w * 3.0
+    w.data = 5.0
+    first, last = steps(y)
+    assert first.inputs[0].value == 2
+    assert last.sends[0].contribution == 3
+
+
+def test_the_tensor_stepped_after_training_is_the_last_one():
+    w = parameter(1.0, "w")
+    for _ in range(5):
+        loss = (w - 3.0) ** 2
+        w.zero_grad()
+        loss.backward()
+        w.data = w.data - 0.1 * w.grad
+    s = steps(loss)
+    assert len(s) == 4
+    assert s[1].output.value == loss.data
+
+
+# What the backward pass starts from
+
+
+@pytest.mark.parametrize(
+    ("shape", "gradient", "says"),
+    [
+        ((), None, "L = y"),
+        ((2,), None, "L = sum(y)"),
+        ((2,), [1.0, -1.0], "L = sum(gradient * y)"),
+    ],
+)
+def test_it_says_what_the_gradients_are_of(shape, gradient, says):
+    y = parameter(np.ones(shape)) * 2.0
+    y.name = "y"
+    s = steps(y, gradient)
+    assert s.loss == says
+    assert says in str(s)
+
+
+def test_it_continues_from_the_last_backward():
+    y = parameter([1.0, 2.0]) * 2.0
+    y.backward([3.0, 4.0])
+    assert np.array_equal(steps(y).backward[0].gradient, [3, 4])
+
+
+def test_without_a_gradient_there_are_forward_steps_only():
+    s = steps(Tensor(1.0) + 2.0)
+    assert [step.direction for step in s] == ["forward"]
+    assert "nothing here requires a gradient" in str(s)
+
+
+def test_a_leaf_has_no_steps(capsys):
+    s = steps(parameter(1.0))
+    assert len(s) == 0
+    s.interactive()
+    assert "nothing was computed" in capsys.readouterr().out
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="takes a Tensor, but got ndarray"):
+        steps(np.ones(3))
+    with pytest.raises(ValueError, match="must have its shape"):
+        steps(parameter([1.0, 2.0]) * 2.0, np.ones(3))
+
+
+def test_long_and_wide_computations_are_stepped():
+    y = parameter(1.0)
+    for _ in range(20_000):
+        y = y * 1.0001
+    s = steps(y)
+    assert len(s) == 40_000
+    assert s[-1].number == 20_000
+    assert s[-1].sends[0].contribution == pytest.approx(1.0001**20_000)
+
+
+# The rule in words
+
+
+LOOPS = {"sum_of_products"}  # rules that are no formula: they say only whose they are
+
+
+def rules_hold(y, g):
+    """Every rule of the steps of `y`, evaluated as Python, gives what was sent."""
+    s = steps(y, g)
+    for step in s.backward:
+        tensor = s.graph.nodes[step.id].tensor
+        values = {x.name: x.value[()] for x in step.inputs} | {
+            step.output.name: step.output.value[()]
+        }
+        for send in step.sends:
+            rule = tensor.op.rules[0 if tensor.op.sequence else send.slot]
+            if send.traffic == "blocked":
+                assert not send.contribution.any()
+                continue
+            if send.formula.result.startswith("the vjp of"):
+                assert step.op in LOOPS
+                continue
+            scope_ = (
+                vars(builtins)
+                | {"array": np.array}
+                | rule.__globals__
+                | closure(rule)
+                | tensor.params
+                | values
+            )
+            scope_["g"] = np.asarray(step.gradient)[()]
+            for line in send.formula.where:
+                exec(line, scope_)
+            result = eval(send.formula.result.split("  (summed")[0], scope_)
+            x = tensor.inputs[send.slot]
+            assert np.allclose(fitted(result, x, tensor), send.contribution, equal_nan=True)
+
+
+def closure(rule):
+    return {
+        name: cell.cell_contents
+        for name, cell in zip(rule.__code__.co_freevars, rule.__closure__ or (), strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_rule_in_words_evaluates_to_what_was_sent(name):
+    found = OPS[name]
+    for case in SAMPLES[name]:
+        names = iter("abcdef")
+        inputs = [
+            x if x is None else Tensor(x, x.dtype.kind == "f", name=next(names))
+            for x in case.inputs
+        ]
+        y = found(inputs, **case.static) if found.sequence else found(*inputs, **case.static)
+        if not y.requires_grad or not y.size:
+            continue
+        y.name = "y"
+        g = np.random.default_rng(0).standard_normal(y.shape)
+        rules_hold(y, g)
+
+
+def test_the_words_name_the_values_of_the_computation():
+    h = parameter([0.5], "h")
+    y = sigmoid(h)
+    y.name = "y"
+    forward, backward = steps(y)
+    assert forward.rule == "y = sigmoid(h)"
+    assert backward.rule == "dL/dh = g * y * (1 - y)"
+
+
+def test_each_of_several_lambdas_on_a_line_is_told_apart():
+    @op
+    def scaled(x1, x2):
+        return x1 * x2 * 3
+
+    scaled.vjp(lambda g, out, x1, x2: 3 * g * x2, lambda g, out, x1, x2: g * out / x2)  # fmt: skip
+    y = scaled(parameter(2.0, "a"), parameter(5.0, "b"))
+    y.name = "y"
+    assert steps(y).backward[0].rule == "dL/da = 3 * g * b\ndL/db = g * y / b"
+
+
+def test_only_the_branch_taken_is_told():
+    W = parameter(np.eye(2), "W")
+    vector, matrix = Tensor([1.0, 2.0], name="v"), Tensor(np.eye(2), name="M")
+    assert steps(W @ vector).backward[0].rule == "dL/dW = g[..., None] * v"
+    assert steps(W @ matrix).backward[0].rule == "dL/dW = g.dot(M.T)"
+
+
+def test_local_names_of_a_rule_are_explained():
+    rule = steps(parameter([[1.0, 2.0]], "x").max(axis=1)).backward[0].sends[0].formula
+    assert rule.where[0].startswith("chosen = ")
+    assert "chosen" in rule.result
+
+
+def test_a_rule_can_say_itself_in_words():
+    @op
+    def twice(x):
+        return 2 * x
+
+    @twice.vjp
+    def _(g, out, x):
+        """Each change counts twice."""
+        return 2 * g
+
+    assert "Each change counts twice." in str(steps(twice(parameter(1.0, "x"))))
+
+
+def test_where_the_engine_summed_over_broadcast_axes_it_says_so():
+    y = Tensor(np.ones((3, 2))) + parameter([1.0, 2.0], "b")
+    assert "g  (summed over axis 0, along which it was broadcast)" in steps(y).backward[0].rule
+
+
+def test_a_name_is_not_mistaken_for_the_gradient_nor_a_phrase_for_a_formula():
+    y = parameter(2.0, "g") * parameter(3.0, "my weights")
+    rule = steps(y).backward[0].rule
+    assert "dL/dg = dL/d#2 * ‹my weights›" in rule
+    assert "dL/d‹my weights› = dL/d#2 * g" in rule
+
+
+def test_scalars_stand_in_the_rule_as_numbers():
+    y = parameter(2.0, "a") * parameter(-3.0, "b")
+    assert steps(y).backward[0].sends[0].numbers.startswith("1.00 * (-3.00) = -3.00")
+
+
+def test_what_is_blocked_is_said():
+    step = steps(tl.heaviside(parameter([1.0, -1.0], "h"))).backward[0]
+    assert "blocked" in step.rule
+    assert step.sends[0].traffic == "blocked"
+
+
+def test_a_rule_whose_source_cannot_be_read_says_no_more_than_is_true():
+    space = {"op": op, "__name__": "typed"}
+    exec("@op\ndef hidden(x): return x * 7\nhidden.vjp(lambda g, out, x: g * 7)", space)
+    step = steps(space["hidden"](parameter(1.0, "x"))).backward[0]
+    assert step.rule == "dL/dx = the vjp of hidden with respect to x, at g"
+
+
+# Source lines
+
+
+def test_the_line_is_that_of_the_users_code():
+    with source_lines():
+        x = parameter([1.0])
+        y = np.exp(x) * 2.0  # line A
+    with scope("after"):
+        z = y + 1.0
+    text = Path(__file__).read_text("utf-8").splitlines()
+    line = next(i for i, line in enumerate(text, 1) if line.endswith("# line A"))
+    assert [step.source for step in steps(z).forward] == [(__file__, line), (__file__, line), None]
+    assert "test_steps.py" in str(steps(z)[0])
+
+
+def test_nobody_pays_for_source_lines_who_does_not_ask(monkeypatch):
+    def refuse():
+        raise AssertionError("looked for a line nobody asked for")
+
+    monkeypatch.setattr(sys.modules["tinygrad_lite.op"], "user_line", refuse)
+    (parameter(1.0) * 2.0).backward()
+    with source_lines(), pytest.raises(AssertionError, match="nobody asked"):
+        parameter(1.0) * 2.0
+    assert not CONTEXT.get().sources
+
+
+def test_source_lines_is_a_decorator_too():
+    @source_lines()
+    def f(x):
+        return x * 2.0
+
+    assert f(parameter(1.0)).source[0] == __file__
+
+
+# Checks
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_rule_agrees_with_a_finite_difference(name):
+    found = OPS[name]
+    for case in SAMPLES[name]:
+        if any(x is not None and x.dtype.kind == "f" and x.dtype != float for x in case.inputs):
+            continue
+        inputs = [x if x is None else Tensor(x, x.dtype.kind == "f") for x in case.inputs]
+        y = found(inputs, **case.static) if found.sequence else found(*inputs, **case.static)
+        if y.requires_grad:
+            g = np.random.default_rng(1).standard_normal(y.shape)
+            for step in steps(y, g, check=True).backward:
+                assert [send.check.verdict for send in step.sends] == ["agrees"] * len(step.sends)
+
+
+def test_a_wrong_rule_is_caught_at_its_step_and_at_no_other():
+    @op
+    def cubed(x):
+        return x**3
+
+    cubed.vjp(lambda g, out, x: g * 2 * x**2)  # it is 3
+    y = tanh(cubed(sigmoid(parameter([0.3, -1.2, 2.0], "x")))).sum()
+    s = steps(y, check=True)
+    assert [step.op for step in s.wrong] == ["cubed"]
+    assert "WRONG" in str(s.wrong[0])
+    assert len(steps(y).wrong) == 0  # nobody asked
+
+
+def test_one_wrong_element_among_many_is_caught():
+    found, x = OPS["tanh"], np.random.default_rng(0).standard_normal(1000)
+    g = np.ones(1000)
+    right = 1 - np.tanh(x) ** 2
+    assert held(found, 0, (x,), {}, g, right).verdict == "agrees"
+    wrong = right.copy()
+    wrong[123] += 1e-2
+    assert held(found, 0, (x,), {}, g, wrong).verdict == "disagrees"
+
+
+def test_a_kink_is_undecided_not_wrong():
+    s = steps(relu(parameter([0.0, 1.0])).sum(), check=True)
+    assert [step.sends[0].check.verdict for step in s.backward] == ["agrees", "undecided"]
+
+
+def test_float32_is_checked_in_double_precision():
+    x = Tensor(np.linspace(-2, 2, 50), True, dtype=np.float32)
+    assert steps(sigmoid(x).sum(), check=True).backward[1].sends[0].check.verdict == "agrees"
+
+
+# Text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_than_asked(width):
+    names = ["x" * 300, "line\nbreak", "W", "日本語の名前", "<b>", "tab\t"]
+    with source_lines(), scope("a scope with a long name " * 5):
+        y = concatenate(
+            [parameter(np.full((3, 40), 1e-30 * i), name) for i, name in enumerate(names)]
+        )
+        y = (y.max(axis=0) @ parameter(np.ones((40, 2)))).sum()
+    s = steps(y, check=True)
+    for i in range(len(s)):
+        for line in s.lines(i, width):
+            assert len(line) <= width
+            assert line.isprintable()
+
+
+def test_large_arrays_are_summarised_with_their_nans():
+    x = np.zeros((300, 300))
+    x[0, 0], x[1, 1] = np.nan, 3.0
+    told = "\n".join(steps(parameter(x, "x") * 1.0).lines(0, 100))
+    assert "(300, 300) float64 min 0 mean" in told
+    assert "max 3.00 1 NaN" in told
+
+
+def test_done_and_waiting_are_told_at_each_step():
+    _, G, _ = skip_networks()
+    s = steps(G)
+    assert "done      F b3" in "\n".join(s.lines(12))
+    assert "waiting" not in "\n".join(s.lines(19))
+
+
+def test_fifty_blocks_are_stepped():
+    y = deep_net(50, skip=True)[0]
+    s = steps(y)
+    assert {step.scope for step in s if step.scope} == {(f"block{i}",) for i in range(50)}
+    assert len(str(s[-1])) < 2000

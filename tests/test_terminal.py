@@ -1,0 +1,375 @@
+"""Stepping by keys: what each does, and in a real terminal that it is left clean."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+from nets import skip_networks
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, op, steps
+from tinygrad_lite.drawing import terminal
+from tinygrad_lite.insight.walker import Walker
+from tinygrad_lite.op import OPS
+
+
+@pytest.fixture
+def walker():
+    return Walker(steps(skip_networks()[1]))
+
+
+def pressed(walker, *keys):
+    """Where we are (from 1), and what is said, after some keys."""
+    for key in keys:
+        name, _, argument = key.partition(" ")
+        assert walker.press(name, argument)
+    return walker.at + 1, walker.message
+
+
+# What keys do
+
+
+def test_next_and_previous_stop_at_the_ends(walker):
+    assert pressed(walker, "p") == (1, "this is the first step")
+    assert pressed(walker, "n", "right", "n") == (4, "")
+    assert pressed(walker, "left", "p") == (2, "")
+    assert pressed(walker, "end") == (20, "")
+    assert pressed(walker, "n") == (20, "this is the last step")
+    assert pressed(walker, "home") == (1, "")
+
+
+def test_go_to_a_step(walker):
+    assert pressed(walker, "g 14") == (14, "")
+    assert pressed(walker, "g 21") == (14, "there is no step '21'; steps go from 1 to 20")
+    assert pressed(walker, "g x")[0] == 14
+
+
+def test_forward_and_backward_show_the_same_op(walker):
+    assert pressed(walker, "g 6", "b") == (15, "")
+    assert walker.step.output.name == "y"
+    assert pressed(walker, "f") == (6, "")
+
+
+def test_run_to_a_name_or_the_beginning_of_one(walker):
+    assert pressed(walker, "r y") == (6, "")  # where it is made
+    assert pressed(walker, "r y")[0] == 11  # where it is first sent gradient
+    assert pressed(walker, "home", "r W")[0] == 14  # the first step that sends to W3
+    assert pressed(walker, "r W1")[0] == 20
+    assert pressed(walker, "r W3")[1] == "W3 comes only before this step, at 14"
+    assert "nothing here is called nobody" in pressed(walker, "r nobody")[1]
+
+
+def test_an_exact_name_goes_before_those_it_begins():
+    a, ab = (Tensor(1.0, requires_grad=True, name=name) for name in ("a", "ab"))
+    walker = Walker(steps((a * 2.0) * (ab * 3.0)))
+    assert pressed(walker, "r a") == (6, "")
+    assert [send.recipient for send in walker.step.sends] == ["a"]
+
+
+def test_run_to_a_small_gradient():
+    x = Tensor(1.0, requires_grad=True)
+    y = x * 1e-4 * 1e-4 * 1e-4
+    walker = Walker(steps(y))
+    assert pressed(walker, "r |g| < 1e-6") == (6, "")
+    assert np.linalg.norm(walker.step.gradient) < 1e-6
+    assert pressed(walker, "home", "r |g| >= 1") == (4, "")
+    assert pressed(walker, "r |g| > 5")[1] == "|g| > 5 holds at no step"
+
+
+def test_run_to_nan_to_blocked_and_to_a_wrong_rule():
+    @op
+    def half(x):
+        return x / 2
+
+    half.vjp(lambda g, out, x: g)
+    x = Tensor([0.0, 1.0], requires_grad=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = half(tl.heaviside(x)) * tl.sqrt(x - 1.0)
+        walker = Walker(steps(y, np.ones(2), check=True))
+        assert pressed(walker, "r nan")[0] == 4
+        assert walker.step.op == "sqrt"
+        pressed(walker, "home", "r blocked")
+        assert (walker.step.op, walker.step.direction) == ("heaviside", "backward")
+        walker = Walker(steps(half(x), np.ones(2), check=True))
+        pressed(walker, "r wrong")
+        assert walker.step.op == "half"
+    for name in [name for name in OPS if name.endswith(".half")]:
+        del OPS[name]
+
+
+def test_values_in_full_and_help(walker):
+    short = walker.lines(80)
+    pressed(walker, "v")
+    assert walker.lines(80)[: len(short)] == short
+    assert any(line.strip().startswith("W1  (4, 3) float64") for line in walker.lines(80))
+    pressed(walker, "v", "?")
+    assert "the next step" in "\n".join(walker.lines(80))
+    assert pressed(walker, "?") == (1, "")
+    assert walker.lines(80) == short
+
+
+def test_unknown_keys_say_so_and_q_quits(walker):
+    assert pressed(walker, "x") == (1, "no such key: x; ? shows them all")
+    assert not walker.press("q")
+
+
+def test_names_are_completed(walker):
+    assert walker.complete("W") == "W"  # W1, W2 and W3 share no more
+    assert walker.complete("W1") == "W1"
+    assert Walker(steps(Tensor(1.0, True, name="weights") * 2.0)).complete("we") == "weights"
+    assert walker.complete("nobody") == "nobody"
+
+
+def test_huge_arrays_are_not_shown_whole():
+    walker = Walker(steps(Tensor(np.zeros((200, 200)), name="x") * 1.0))
+    pressed(walker, "v")
+    assert any("40,000 elements; at most 10,000" in line for line in walker.lines(120))
+
+
+def test_without_curses_commands_are_typed_on_lines(monkeypatch, capsys, walker):
+    answers = iter(["n", "", "g 14", "q"])
+    monkeypatch.setattr("builtins.input", lambda prompt: print(prompt) or next(answers))
+    terminal.typed(walker)
+    assert walker.at == 13
+    monkeypatch.setattr("builtins.input", lambda prompt: (_ for _ in ()).throw(EOFError))
+    terminal.typed(walker)  # the end of input ends it
+    assert "backward 4/10" in capsys.readouterr().out
+
+
+# In a real terminal
+
+SCRIPT = """
+from tinygrad_lite import Tensor, scope, sigmoid
+import helper
+w = Tensor(helper.start, requires_grad=True, name="w")
+for step in range(3):
+    with scope("layer"):
+        loss = (sigmoid(w * 2.0) - 1.0) ** 2
+    w.zero_grad()
+    loss.backward()
+    w.data = w.data - w.grad
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A script outside of the repository that trains in a loop and imports its neighbour."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "helper.py").write_text("start = 0.5\n")
+    return f"{tmp_path / 'train.py'}:loss"
+
+
+class Screen:
+    """A command in a terminal of its own, and what it shows."""
+
+    def __init__(self, *command, columns=80, rows=24):
+        pyte = require("pyte")
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.master, slave = pty.openpty()
+        self.slave = slave
+        self.raw = b""
+        self.resize(columns, rows)
+        self.before = termios.tcgetattr(slave)
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env=os.environ | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"},
+            # A terminal of its own, so that Ctrl-C arrives as a signal.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+
+    def resize(self, columns, rows):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.screen.resize(rows, columns)
+
+    def read(self, seconds=0.05):
+        while select.select([self.master], [], [], seconds)[0]:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            self.raw += data
+            self.stream.feed(data)
+
+    def shows(self, text, seconds=20.0):
+        """Wait until `text` is on the screen."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.read()
+            if text in "\n".join(self.screen.display):
+                return True
+        raise AssertionError(f"{text!r} is not on the screen:\n" + "\n".join(self.screen.display))
+
+    def type(self, keys):
+        os.write(self.master, keys.encode())
+
+    def ended(self):
+        """The exit status, when the process has ended and the terminal is as it was."""
+        status = self.process.wait(timeout=20)
+        self.read()
+        assert termios.tcgetattr(self.slave) == self.before
+        assert self.raw.rstrip().endswith(b"\x1b[?1049l") or b"\x1b[?1049l" in self.raw
+        return status
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def terminal_of(script):
+    opened = []
+
+    def start(columns=80, rows=24):
+        command = (sys.executable, "-m", "tinygrad_lite", "step", script)
+        opened.append(Screen(*command, columns=columns, rows=rows))
+        assert opened[-1].shows("forward 1/4")
+        return opened[-1]
+
+    yield start
+    for screen in opened:
+        screen.close()
+
+
+def test_a_walk_in_a_terminal(terminal_of):
+    screen = terminal_of()
+    assert screen.shows("train.py:7")
+    assert screen.shows("(n)ext (p)revious")
+    screen.type("n")
+    assert screen.shows("forward 2/4")
+    screen.type("\x1bOC")  # the right arrow
+    assert screen.shows("forward 3/4")
+    screen.type("\x1bOD")
+    assert screen.shows("forward 2/4")
+    screen.type("rw\r")
+    assert screen.shows("to w")
+    screen.type("g1\r")
+    assert screen.shows("forward 1/4")
+    screen.type("?")
+    assert screen.shows("Ctrl-D")
+    screen.type("?q")
+    assert screen.ended() == 0
+
+
+def test_a_prompt_can_be_corrected_completed_and_left(terminal_of):
+    screen = terminal_of()
+    screen.type("r#9\x7f\x7fw\t")
+    assert screen.shows("blocked or wrong: w_")
+    screen.type("\x1b")
+    assert screen.shows("(n)ext (p)revious")
+    screen.type("g99\r")
+    assert screen.shows("there is no step '99'")
+    screen.type("q")
+    assert screen.ended() == 0
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_it_fits_the_width_and_follows_resizing(terminal_of, columns):
+    screen = terminal_of(columns=columns)
+    for line in screen.screen.display:
+        assert len(line.rstrip()) <= columns
+    screen.resize(columns + 20, 30)
+    os.kill(screen.process.pid, signal.SIGWINCH)
+    screen.type("n")
+    assert screen.shows("forward 2/4")
+    assert "(n)ext" in screen.screen.display[29]
+    screen.resize(30, 5)  # too small to show much is no reason to fail
+    os.kill(screen.process.pid, signal.SIGWINCH)
+    screen.type("n")
+    assert screen.shows("forward 3/4")
+    screen.type("q")
+    assert screen.ended() == 0
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04", "g\x03"])
+def test_ctrl_c_and_end_of_file_leave_the_terminal_clean(terminal_of, key):
+    screen = terminal_of()
+    screen.type(key)
+    assert screen.ended() in (0, 130)
+    assert b"Traceback" not in screen.raw
+
+
+def test_without_a_capable_terminal_commands_are_lines(script):
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_lite", "step", script],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=os.environ | {"TERM": "dumb"},
+    )
+    os.write(master, b"n\nq\n")
+    assert process.wait(timeout=20) == 0
+    told = os.read(master, 65536).decode()
+    assert "forward 2/4" in told
+    assert "\x1b" not in told
+    os.close(master)
+    os.close(slave)
+
+
+def test_piped_it_prints_every_step_and_ends(script):
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "step", script, "--check"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0
+    assert [f"forward {k}/4" in done.stdout for k in range(1, 5)] == [True] * 4
+    assert [f"backward {k}/4" in done.stdout for k in range(1, 5)] == [True] * 4
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_tensor_stepped_is_the_last_under_its_name(script):
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "step", script],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+    )
+    w = 0.5
+    for _ in range(2):
+        s = 1 / (1 + np.exp(-2 * w))
+        w -= 2 * (s - 1) * s * (1 - s) * 2
+    assert f"reads     w   {w:.3g}" in done.stdout
+
+
+def test_a_page_from_the_command_line(script, tmp_path):
+    page = tmp_path / "steps.html"
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "step", script, "--html", page],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    wrong = subprocess.run(
+        [sys.executable, "-m", "tinygrad_lite", "step", script, "--html", "steps.txt"],
+        capture_output=True,
+        text=True,
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert not Path("steps.txt").exists()

@@ -1,0 +1,60 @@
+"""A minimal reverse-mode automatic differentiation engine that shows its gradients' paths.
+
+The layers, each reading only those above it in this list:
+
+ground    value.py (a value and how it was made), op.py (what an operation is)
+engine    ops/ (one family a file), backward.py (the reverse pass), protocols.py (what
+          np.f(tensor) does), tensor.py (Tensor)
+calculus  calculus.py (grad and its kin), check.py (rules held to finite differences)
+drawing   drawing/ (text, pictures, pages; knows nothing of tensors)
+insight   insight/ (graph, steps, paths, flow, profile, compare)
+command   cli.py
+"""
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from .check import check
+from .op import blocked, op
+from .ops import *  # noqa: F403
+from .ops import __all__ as _ops
+from .tensor import Tensor
+from .value import no_grad, scope
+
+if TYPE_CHECKING:
+    from .insight.classes import path_classes as path_classes
+    from .insight.compare import compare as compare
+    from .insight.flow import flow as flow
+    from .insight.graph import graph as graph
+    from .insight.paths import paths as paths
+    from .insight.profile import profile as profile
+    from .insight.steps import source_lines as source_lines
+    from .insight.steps import steps as steps
+
+# What only looks at computations is loaded when first asked for: importing stays quick.
+_LAZY = {
+    "compare": "insight.compare",
+    "flow": "insight.flow",
+    "graph": "insight.graph",
+    "path_classes": "insight.classes",
+    "paths": "insight.paths",
+    "profile": "insight.profile",
+    "source_lines": "insight.steps",
+    "steps": "insight.steps",
+}
+
+__all__ = [
+    "Tensor", "blocked", "check", "grad", "hessian", "jacobian", "jvp", "no_grad", "op", "scope",
+    "value_and_grad", "vjp", *_LAZY,
+    *(name for name in _ops if not hasattr(builtins, name)),  # `import *` spares sum and max
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return value

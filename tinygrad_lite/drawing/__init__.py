@@ -1,0 +1,1 @@
+"""How anything is drawn: text, pictures and pages. Nothing here knows what a tensor is."""

@@ -1,0 +1,128 @@
+"""Bar charts as SVG: signed parts that stack, and sizes on a log axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from .picture import GREY, INK, PALE, PAPER, SIZE, SMALL
+from .svg import MARGIN, SVG, style, text
+from .text import oneline, printable, text_width
+
+LENGTH = 360.0  # of the axis, in points
+Axis = Callable[[float], float]  # from a size to a place on the axis, in points
+STEP, THICK = 18.0, 11.0  # from bar to bar, and of a bar
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row: its label, its parts as (size, colour), and a remark behind them.
+
+    Positive parts go to the right of zero, one behind the other, negative ones to the left.
+    """
+
+    label: str
+    parts: tuple[tuple[float, str], ...]
+    remark: str = ""
+
+
+def bars(
+    rows: Sequence[Bar],
+    title: str,
+    legend: Sequence[tuple[str, str]] = (),
+    caption: str = "",
+    log: bool = False,
+) -> str:
+    """The rows as one SVG. `legend` pairs a colour with what it stands for; with `log`
+    each row has one positive size, drawn on a log axis that fits them all."""
+    left = MARGIN + max((text_width(oneline(row.label), SIZE) for row in rows), default=0) + 10
+    right = max((text_width(row.remark, SMALL) for row in rows), default=0) + 12
+    place, zero = log_axis(rows) if log else signed_axis(rows)
+    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", "class": "tinygrad-lite"})
+    ET.SubElement(root, "title").text = printable(oneline(title, 200))
+    described = "\n".join(f"{row.label}: {row.remark}" for row in rows)
+    ET.SubElement(root, "desc").text = printable(described)
+    ET.SubElement(root, "style").text = style()
+    paper = ET.SubElement(root, "rect", {"fill": PAPER})
+    text(root, MARGIN, MARGIN + SIZE, oneline(title, 100), size=13, weight="bold")
+    y = MARGIN + 26
+    for row in rows:
+        text(root, MARGIN, y + SIZE - 1, oneline(row.label))
+        end = [zero, zero]  # where the next negative and the next positive part begin
+        for size, colour in row.parts:
+            if not math.isfinite(size) or not size:
+                continue
+            side = int(size > 0)
+            begin = end[side]
+            end[side] = place(size) if log else begin + place(size) - zero
+            x, width = min(begin, end[side]), abs(end[side] - begin)
+            shape = {"x": f"{left + x:.2f}", "width": f"{max(width, 0.6):.2f}", "y": f"{y:g}"}
+            shape |= {"height": f"{THICK:g}", "fill": colour}
+            ET.SubElement(root, "rect", shape)
+        text(root, left + end[1] + 6, y + SIZE - 1, row.remark, color=GREY, size=SMALL)
+        y += STEP
+    line = {"x1": f"{left + zero:.2f}", "x2": f"{left + zero:.2f}", "stroke": PALE}
+    ET.SubElement(root, "line", line | {"y1": f"{MARGIN + 22:g}", "y2": f"{y:g}"})
+    x = MARGIN
+    for colour, meaning in legend:
+        sample = {"x": f"{x:g}", "y": f"{y + 5:g}", "width": "18", "height": "9", "fill": colour}
+        ET.SubElement(root, "rect", sample)
+        text(root, x + 24, y + 13, meaning, color=INK, size=SMALL)
+        x += 40 + text_width(meaning, SMALL)
+    y += 18 if legend else 0
+    if caption:
+        text(root, MARGIN, y + 13, caption, color=GREY, size=SMALL)
+        y += 18
+    width = max(left + LENGTH + right, x, text_width(caption, SMALL) + MARGIN) + MARGIN
+    for name, value in (("width", width), ("height", y + MARGIN)):
+        root.set(name, f"{value:.0f}pt")
+        paper.set(name, f"{value:.0f}")
+    root.set("viewBox", f"0 0 {width:.0f} {y + MARGIN:.0f}")
+    ET.indent(root, "")
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def signed_axis(rows: Sequence[Bar]) -> tuple[Axis, float]:
+    """A linear axis on which the longest row fits, to both sides of zero."""
+    ends = [
+        sum(size for size, _ in row.parts if math.isfinite(size) and (size > 0) == positive)
+        for row in rows
+        for positive in (False, True)
+    ]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    scale = LENGTH / ((high - low) or 1.0)
+    return (lambda size: (size - low) * scale), -low * scale
+
+
+def log_axis(rows: Sequence[Bar]) -> tuple[Axis, float]:
+    """A log axis from a little below the smallest size to the largest."""
+    sizes = [size for row in rows for size, _ in row.parts if 0 < size < math.inf] or [1.0]
+    high = math.log10(max(sizes))
+    low = min(math.log10(min(sizes)), high - 1.0)  # at least a decade
+    low -= 0.02 * (high - low)
+    return (lambda size: LENGTH * (math.log10(size) - low) / (high - low)), 0.0
+
+
+def stacked(*documents: str) -> str:
+    """Several SVGs as one, one below the other."""
+    parts = [ET.fromstring(document) for document in documents]
+    for element in (element for part in parts for element in part.iter()):
+        element.tag = element.tag.removeprefix(SVG)  # that of the whole says it for all
+    boxes = [[float(x) for x in part.attrib["viewBox"].split()[2:]] for part in parts]
+    width, height = max(w for w, _ in boxes), sum(h for _, h in boxes)
+    size = {"width": f"{width:.0f}pt", "height": f"{height:.0f}pt"}
+    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", **size})
+    root.set("viewBox", f"0 0 {width:g} {height:g}")
+    ET.SubElement(root, "title").text = "; ".join(part.findtext("title", "") for part in parts)
+    y = 0.0
+    for part, (_, own) in zip(parts, boxes, strict=True):
+        paper = part.find("rect")
+        assert paper is not None
+        paper.set("width", f"{width:g}")
+        part.attrib |= {"y": f"{y:g}", "width": f"{width:g}", "height": f"{own:g}"}
+        part.set("viewBox", f"0 0 {width:g} {own:g}")
+        root.append(part)
+        y += own
+    return ET.tostring(root, encoding="unicode") + "\n"

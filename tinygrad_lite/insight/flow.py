@@ -1,0 +1,245 @@
+"""The gradient as a flow: the signed fraction of it that travels through each edge.
+
+Let g be the gradient of the output with respect to a tensor t. The share of a path p is
+<c_p, g> / <g, g>, and the share of an edge is the sum over all paths through it. There may
+be 2**1000 of them, but the sum factors: a path is a way from t to the edge, the edge, and
+a way from there to the output. With u = g / <g, g>,
+
+    share(e) = <message on e, tangent at its tail>
+
+where the message is what the reverse pass sends through e (the sum over all ways from the
+output), and the tangent is what a forward pass along u brings to the value it is sent to
+(the sum over all ways from t). One pass back, one forward, whatever the number of paths.
+
+It is a unit flow: 1 leaves the output, 1 arrives at t, and at each value between, what
+arrives leaves again. Parts that oppose the gradient have negative shares.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from ..backward import contributions, messages
+from ..drawing.bars import Bar, bars, stacked
+from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Entry, Look, Picture
+from ..drawing.render import save, save_svg, svg
+from ..drawing.table import percent, table
+from ..drawing.text import number
+from ..op import blocked
+from ..tensor import Tensor
+from ..value import Value
+from .drawn import Wire, norm, wires
+from .fate import ARRIVED, arrivals, shareless, weighed
+from .graph import Edge, Graph, called
+from .traffic import LAW, Trace, entered, operands, title, trace
+
+SHARE = "share of the gradient that travels here: width, and number"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the gradient of an output with respect to `wrt` flows through the graph.
+
+    `shares` maps each edge on the way to its signed share. It is empty where the gradient
+    vanishes, as the share of nothing is not defined; `note` then says why.
+    """
+
+    gradient: np.ndarray = field(repr=False)
+    output: str
+    wrt: str
+    note: str
+    trace: Trace = field(repr=False, compare=False)
+    by_use: dict[tuple[Value, int], float] = field(repr=False, compare=False)
+
+    @cached_property
+    def shares(self) -> Mapping[Edge, float]:
+        """The signed share of each edge between the output and `wrt`, by Edge of `graph`."""
+        return MappingProxyType({self.trace.edges[use]: part for use, part in self.by_use.items()})
+
+    @property
+    def graph(self) -> Graph:
+        """The whole computation, with its gradients."""
+        return self.trace.graph
+
+    @cached_property
+    def scopes(self) -> Mapping[str, float]:
+        """The share that enters each scope, in the order of the computation."""
+        found: dict[str, float] = {}
+        for (target, slot), part in self.by_use.items():
+            name = entered(target.inputs[slot], target)
+            if name is not None:
+                found[name] = found.get(name, 0.0) + part
+        return MappingProxyType(found)
+
+    def __str__(self) -> str:
+        nodes = self.graph.nodes
+        rows = [
+            (called(nodes[edge.source]), f"{nodes[edge.target].op} #{edge.target}", percent(part))
+            for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9))
+        ]
+        head = (
+            f"the flow of the gradient of {self.output} to {self.wrt}, "
+            f"|gradient| {number(norm(self.gradient))}" + (f" ({self.note})" if self.note else "")
+        )
+        return f"{head}\n{table(('from', 'into', 'share'), rows)}" if rows else head
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain data for JSON; edges as (source, target, slot)."""
+        return {
+            "output": self.output,
+            "wrt": self.wrt,
+            "norm": norm(self.gradient),
+            "note": self.note,
+            "edges": [
+                {"source": edge.source, "target": edge.target, "slot": edge.slot, "share": part}
+                for edge, part in self.shares.items()
+            ],
+            "scopes": dict(self.scopes),
+        }
+
+    def picture(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> Picture:
+        """The drawing as data: arrows as wide as their share, dashed where it is negative."""
+        largest = max(map(abs, self.shares.values()), default=1.0)
+
+        def look(wire: Wire) -> Look:
+            through = self.through(wire)
+            if through is None:
+                return Look(0.8, PALE, head="open")
+            color = ORANGE if wire.skip else BLUE
+            dash: Dash = "dashed" if through < 0 else "solid"
+            return Look(0.6 + 7 * abs(through) / largest, color, dash, percent(through))
+
+        caption = f"The flow of the gradient of {self.output} to {self.wrt}"
+        if self.note:
+            caption += f" ({self.note})"
+        caption += ": what arrives at a value leaves it again." if self.shares else "."
+        skips = any(w.skip and self.through(w) is not None for w in wires(self.graph, fold))
+        legend = [
+            *([Entry(SHARE, Look(4, BLUE))] if self.shares else []),
+            *([Entry("around other ops", Look(4, ORANGE))] if skips else []),
+        ]
+        if any(part < 0 for part in self.shares.values()):
+            legend.append(Entry("negative: opposes the gradient", Look(3, BLUE, "dashed")))
+        return self.graph.picture(
+            direction=direction, fold=fold, look=look, legend=legend, caption=caption
+        )
+
+    def through(self, wire: Wire) -> float | None:
+        """The share that travels through an arrow of the picture; None for none at all."""
+        edges = self.graph.out_of[wire.value.id] if wire.value is not None else wire.edges
+        found = [self.shares[edge] for edge in edges if edge in self.shares]
+        if wire.value is self.graph.output and self.shares:
+            return 1.0
+        return sum(found) if found else None
+
+    def svg(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> str:
+        """The drawing; where parts are folded, a bar for each scope stands below it."""
+        picture = self.picture(fold, direction)
+        if not any(box.kind == "folded" for box in picture.boxes):
+            return svg(picture)
+        rows = [Bar(name, ((part, BLUE),), percent(part)) for name, part in self.scopes.items()]
+        return stacked(svg(picture), bars(rows, "the share that travels through each scope"))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fold: bool | None = None,
+        direction: Literal["LR", "TB"] = "LR",
+    ) -> None:
+        """Write the drawing as .svg, .png, .pdf or .dot. Raises: as `Graph.save`."""
+        if str(path).lower().endswith((".svg", ".png")):
+            save_svg(lambda: self.svg(fold, direction), path)
+        else:
+            save(self.picture(fold, direction), path)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+
+@np.errstate(all="ignore")  # backward has warned; here NaN is told
+def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
+    """The share of the gradient that travels through each edge between `output` and `wrt`.
+
+    `gradient` is the cotangent of an output that is not a scalar (default: the one of the
+    last backward). Costs a reverse pass and a forward pass.
+
+    >>> from tinygrad_lite import Tensor, flow
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> sorted(flow(x * x + x, wrt=x).shares.values())  # of 2x + 1 = 7: 1, 3, 3, and 6 joined
+    [0.14285714285714285, 0.42857142857142855, 0.42857142857142855, 0.8571428571428571]
+
+    Raises: as `backward`; ValueError if the output does not depend on `wrt`.
+    """
+    traced = trace(output, (wrt,), gradient)
+    sent: dict[tuple[Value, int], Any] = {}
+    for node, g, slot, part in messages(output, traced.start, within=traced.within):
+        if slot is not None:
+            sent[node, slot] = part
+        total = g  # in the end that of wrt, the oldest value of all
+    arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
+    shares, note = weighed(ARRIVED, arriving or [total], total)
+    by_use: dict[tuple[Value, int], float] = {}
+    if None not in shares:
+        scale = float(np.abs(total).max())
+        direction = np.asarray(total, float) / scale
+        tangents: dict[Value, Any] = {wrt: direction / np.vdot(direction, direction)}
+        for node in traced.order[1:]:
+            uses = operands(node, traced.within)
+            for slot, x in uses:
+                by_use[node, slot] = float(np.vdot(sent[node, slot], tangents[x])) / scale
+            tangents[node] = pushforward(node, tangents, uses)
+        # Parts so large that the gradient is within their rounding.
+        if max(map(abs, by_use.values()), default=0) * LAW * np.finfo(total.dtype).eps > 1:
+            by_use, shares = {}, [None]
+    if None in shares:
+        note = shareless(arrivals(output, traced.start, traced.within)[wrt].fate)
+    return Flow(np.asarray(total), title(output), title(wrt), note, traced, by_use)
+
+
+def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int, Value]]) -> Any:
+    """The tangent of a value, given those of (some of) its inputs: its Jacobian times them.
+
+    From the vjps alone: a vjp is linear in the cotangent, so it is differentiated with
+    respect to the cotangent, and the transpose of a transposed Jacobian is the Jacobian.
+    Where the Jacobian is diagonal it is its own transpose, and where the op is linear it
+    is the op itself: no need to record and differentiate the rule, 10 us saved each.
+    """
+    op = node.op
+    assert op is not None
+    parts = []
+    for slot, x in uses:
+        tangent, rule = tangents[x], op.rules[0 if op.sequence else slot]
+        if rule is blocked:
+            continue
+        if op.elementwise and rule is not None:
+            if tangent.shape != node._data.shape:
+                tangent = np.broadcast_to(tangent, node._data.shape)
+            part = rule(tangent, node._data, *node.arrays, **node.params)
+            if getattr(part, "shape", None) != node._data.shape:  # a constant
+                part = np.broadcast_to(part, node._data.shape)
+            parts.append(part)
+        elif op.linear:
+            inputs = (*node.arrays[:slot], tangent, *node.arrays[slot + 1 :])
+            parts.append(op.compute(*inputs, **node.params))
+        else:
+            parts.append(transposed(node, slot, tangent, x))
+    return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._data)
+
+
+def transposed(node: Value, slot: int, tangent: Any, x: Value) -> Any:
+    """The Jacobian with respect to one input times a tangent, by differentiating the rule."""
+    cotangent = Tensor(np.zeros_like(node._data), requires_grad=True)
+    for sent_slot, _, part in contributions(node, cotangent, within={x}):
+        if sent_slot == slot and isinstance(part, Tensor) and part.requires_grad:
+            for value, arrived, _, _ in messages(part, tangent):
+                if value is cotangent:
+                    return arrived
+    return np.zeros_like(node._data)

@@ -1,0 +1,285 @@
+"""How the size of the gradient changes from layer to layer, and which op changes it.
+
+A layer is a scope, with the gradient that arrives at its results and that of its
+parameters; a parameter that no scope uses is one by itself. A parameter that several
+layers use counts in each with what that layer sends it. Going back through a net, sizes
+multiply: fifty layers that each pass a fifth leave 1e-35. So layers are judged against the
+one nearest the output, not against a fixed number: *vanishing* where less than the square
+root of the dtype's rounding unit is left, *exploding* where it grew by as much.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from ..backward import between, messages, reachable
+from ..drawing.bars import Bar, bars
+from ..drawing.picture import BLUE
+from ..drawing.picture import ORANGE as TROUBLED
+from ..drawing.render import save_svg
+from ..drawing.table import table
+from ..drawing.text import number, oneline
+from ..tensor import Tensor
+from ..value import Value, described
+from .drawn import norm
+from .fate import Arrival, Fate, arrivals
+from .traffic import cotangent, title
+
+BAR = 32  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: the norm of the gradient at its results (None where a layer is a lone
+    parameter) and of that of its parameters (None if it has none), what became of them, how
+    the size relates to the next layer's towards the output, and the verdict on it ("" if
+    nothing is wrong)."""
+
+    name: str
+    signal: float | None
+    parameters: float | None
+    fate: Fate
+    ratio: float | None = None
+    verdict: str = ""
+
+    @property
+    def size(self) -> float:
+        """What layers are compared by: the parameters' norm, else that of the signal."""
+        return self.parameters if self.parameters is not None else self.signal or 0.0
+
+
+@dataclass(frozen=True)
+class Profile(Sequence[Layer]):
+    """The layers of a computation, in its order; `culprit` says which op shrinks or grows
+    the gradient most, where a layer vanishes or explodes."""
+
+    layers: tuple[Layer, ...] = field(repr=False)
+    output: str
+    culprit: str
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Layer, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self.layers[index]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __str__(self) -> str:
+        sizes = [layer.size for layer in self if layer.size and math.isfinite(layer.size)]
+        high = max(sizes, default=1.0)
+        low = min([*sizes, high / 10])  # at least a decade, so that near sizes look near
+        rows = [
+            (
+                oneline(layer.name, 60),
+                number(layer.signal) if layer.signal is not None else "-",
+                number(layer.parameters) if layer.parameters is not None else "-",
+                f"×{number(layer.ratio, 2)}" if layer.ratio is not None else "-",
+                bar(layer.size, low, high) + (f"  {layer.verdict}" if layer.verdict else ""),
+            )
+            for layer in self
+        ]
+        head = f"the gradient of {self.output}, layer by layer"
+        axis = f"|parameters|, log axis from {number(low)} to {number(high)}"
+        body = table(("layer", "|at result|", "|parameters|", "to next", ""), rows)
+        return "\n".join(filter(None, (head, body, axis, self.culprit)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain data for JSON."""
+        return {
+            "output": self.output,
+            "culprit": self.culprit,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "signal": layer.signal,
+                    "parameters": layer.parameters,
+                    "ratio": layer.ratio,
+                    "verdict": layer.verdict,
+                }
+                for layer in self
+            ],
+        }
+
+    def svg(self) -> str:
+        """A bar for each layer, on a log axis."""
+        rows = [
+            Bar(
+                layer.name,
+                ((layer.size, TROUBLED if layer.verdict else BLUE),),
+                layer.verdict
+                if layer.verdict == "not computed"
+                else f"{number(layer.size)}  {layer.verdict}".rstrip(),
+            )
+            for layer in self
+        ]
+        title = f"the gradient of {self.output}, layer by layer (log axis)"
+        return bars(rows, title, caption=self.culprit, log=True)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bars as .svg or .png. Raises: ValueError for another suffix,
+        FileNotFoundError for a folder that does not exist."""
+        save_svg(self.svg, path)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+
+def bar(size: float, low: float, high: float) -> str:
+    """A bar on a log axis that reaches from `low`, one character, to `high`."""
+    if not (size and math.isfinite(size)):
+        return "·" if not size else "?"
+    span = math.log(high / low)
+    return "█" * round(1 + (BAR - 1) * (math.log(size / low) / span if span else 1))
+
+
+@np.errstate(all="ignore")  # backward has warned; here NaN is told
+def profile(output: Tensor, gradient: Any = None) -> Profile:
+    """The norm of the gradient of `output` in each layer, and where it is lost.
+
+    `gradient` is the cotangent of an output that is not a scalar (default: the one of the
+    last backward). Each layer's verdict tells apart vanishing, exploding, blocked, zero,
+    cancelled, NaN and not computed.
+
+    >>> from tinygrad_lite import Tensor, profile, scope, sigmoid
+    >>> h = Tensor([0.1, 0.2], requires_grad=True)
+    >>> for i in range(3):
+    ...     with scope(f"f{i}"):
+    ...         h = sigmoid(h * Tensor(0.5, requires_grad=True))
+    >>> [round(layer.parameters, 5) for layer in profile(h.sum())]
+    [0.00289, 0.03126, 0.27669]
+
+    Raises: as `backward`.
+    """
+    start = cotangent(output, gradient)
+    arrived = arrivals(output, start)
+    found = layers_of(output)
+    sent = contributed(output, start, found)
+    measured = [layer(members, arrived, sent) for members in found]
+    eps = math.sqrt(np.finfo(output.dtype).eps)
+    nearest = next((a.size for a in reversed(measured) if a.fate.kind == "gradient"), 1.0)
+    judged = []
+    for here, after in zip_longest(measured, measured[1:]):
+        comparable = after and after.size and math.isfinite(after.size) and math.isfinite(here.size)
+        verdict = str(here.fate)
+        if here.fate.kind == "gradient" and here.size < eps * nearest:
+            verdict = "vanishing"
+        elif here.fate.kind == "gradient" and here.size > nearest / eps:
+            verdict = "exploding"
+        ratio = here.size / after.size if comparable and verdict != "not computed" else None
+        judged.append(replace(here, ratio=ratio, verdict=verdict))
+    worst: dict[str, int] = {}  # of each verdict the layer where most is lost, or gained
+    for i in sorted(range(len(judged)), key=lambda i: judged[i].size):
+        worst.setdefault(judged[i].verdict, i)
+        if judged[i].verdict == "exploding":
+            worst["exploding"] = i
+    blame = ""
+    for verdict in ("vanishing", "exploding"):
+        if verdict in worst and not blame:
+            lost = found[worst[verdict]]
+            blame = culprit(output, start, lost.parameters or lost.results, verdict)
+    return Profile(tuple(judged), title(output), blame)
+
+
+class Members(NamedTuple):
+    """A layer's name, its scope (none for a lone parameter), and the values it is made of."""
+
+    name: str
+    scope: tuple[str, ...]
+    results: list[Value]
+    parameters: list[Value]
+
+
+Sent = dict[tuple[tuple[str, ...], Value], float]
+
+
+def layer(members: Members, arrived: dict[Value, Arrival], sent: Sent) -> Layer:
+    """The sizes of a layer, and what became of its gradient: of its parameters, if any."""
+    name, scope, results, parameters = members
+    fates = [
+        arrived[x].fate if x in arrived else Fate("not computed") for x in parameters or results
+    ]
+    fate = next((f for f in fates if f.kind == "nan"), None)
+    fate = fate or next((f for f in fates if f.kind == "gradient"), fates[0])
+
+    def size(values: list[Value]) -> float | None:
+        sizes = [sent.get((scope, x), arrived[x].norm) for x in values if x in arrived]
+        return math.hypot(*sizes) if sizes else None
+
+    return Layer(name, size(results), size(parameters), fate)
+
+
+def contributed(output: Tensor, start: Any, layers: list[Members]) -> Sent:
+    """For each parameter that several layers use: the norm of what each sends it."""
+    users = Counter(x for members in layers for x in members.parameters)
+    shared = {x for x, n in users.items() if n > 1}
+    sums: dict[tuple[tuple[str, ...], Value], Any] = {}
+    if shared:
+        for node, _, slot, part in messages(output, start, within=between(output, shared)):
+            if slot is not None and node.inputs[slot] in shared:
+                key = node.scope, node.inputs[slot]
+                sums[key] = sums.get(key, 0.0) + part
+    return {key: norm(part) for key, part in sums.items()}
+
+
+def culprit(output: Tensor, start: Any, wrt: list[Value], verdict: str) -> str:
+    """The op that, over all its uses, shrinks (or grows) the gradient most on its way to `wrt`."""
+    factors: dict[str, list[float]] = defaultdict(list)
+    for node, g, slot, part in messages(output, start, within=between(output, set(wrt))):
+        before, after = norm(g), norm(part)
+        if slot is not None and 0 < before < math.inf and 0 < after < math.inf:
+            assert node.op is not None
+            factors[node.op.name].append(math.log10(after) - math.log10(before))
+    sign = 1 if verdict == "vanishing" else -1
+    name = min(factors, key=lambda op: sign * sum(factors[op]))
+    uses = factors[name]
+    if sign * sum(uses) >= 0:  # the layer that others are compared with is the odd one
+        return ""
+    each = 10 ** (sum(uses) / len(uses))
+    return (
+        f"{name} {'shrinks' if sign > 0 else 'grows'} it most: ×{number(each, 2)} in "
+        + (f"each of {len(uses)} uses" if len(uses) > 1 else "its one use")
+        + f", 1e{sum(uses):+.0f} in all"
+    )
+
+
+def layers_of(output: Value) -> list[Members]:
+    """The layers in the order of the computation: for each scope its name, its results that
+    are used outside, and the parameters it uses; each parameter that no scope uses."""
+    layers: dict[Any, tuple[dict[Value, None], dict[Value, None]]] = {}
+    scoped: set[Value] = set()  # parameters that a scope uses
+    for value in reachable(output):
+        here = value.scope
+        if not value.requires_grad or value.op is None:
+            continue
+        if here:
+            layers.setdefault(here, ({}, {}))
+        for x in value.inputs:
+            if not isinstance(x, Value) or not x.requires_grad:
+                continue
+            if x.op is None:
+                layers.setdefault(here or x, ({}, {}))[1][x] = None
+                scoped.update([x] if here else [])
+            elif x.scope and x.scope != here:
+                layers[x.scope][0][x] = None
+    if output.op is None:
+        layers[output] = ({}, {output: None})
+    elif output.scope:
+        layers[output.scope][0][output] = None
+    return [
+        Members("/".join(key), key, list(results), list(parameters))
+        if isinstance(key, tuple)
+        else Members(key.name or described(key), (), [], list(parameters))
+        for key, (results, parameters) in layers.items()
+        if isinstance(key, tuple) or key not in scoped
+    ]

@@ -1,0 +1,64 @@
+"""The ops, one family a file. Importing this registers them all in `op.OPS`."""
+
+from . import arrange, linalg, nn, products, special, statistics
+from .arrange import *  # noqa: F403
+from .convolve import conv2d
+from .elementwise import (
+    abs,
+    add,
+    astype,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    divide,
+    equal,
+    exp,
+    floor_divide,
+    greater,
+    greater_equal,
+    heaviside,
+    invert,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    logical_or,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    relu,
+    remainder,
+    sigmoid,
+    sign,
+    sqrt,
+    subtract,
+    tanh,
+    where,
+)
+from .linalg import *  # noqa: F403
+from .linear import matmul
+from .nn import *  # noqa: F403
+from .products import *  # noqa: F403
+from .reduce import max, mean, min, sum
+from .shape import broadcast_to, concatenate, getitem, pad, reshape, stack, transpose
+from .special import *  # noqa: F403
+from .statistics import *  # noqa: F403
+
+__all__ = [
+    "abs", "add", "astype", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "broadcast_to", "concatenate", "conv2d", "divide", "equal", "exp",
+    "floor_divide", "getitem", "greater", "greater_equal", "heaviside", "invert",
+    "less", "less_equal", "log",
+    "logical_and", "logical_or", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
+    "negative", "not_equal", "pad", "power", "relu", "remainder", "reshape", "sigmoid", "sign",
+    "sqrt", "stack", "subtract", "sum", "tanh", "transpose", "where",
+]  # fmt: skip
+__all__ += arrange.__all__
+__all__ += linalg.__all__
+__all__ += nn.__all__
+__all__ += products.__all__
+__all__ += special.__all__
+__all__ += statistics.__all__

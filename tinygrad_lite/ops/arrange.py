@@ -1,0 +1,250 @@
+"""Functions that move, repeat, drop or join elements: NumPy's, by three ideas.
+
+What only changes the shape is a `reshape` or a `transpose`: NumPy is asked what it would
+do to a stand-in of that shape. What moves elements is an op of its own, with one rule for
+all: their positions are moved the same way, so each gradient finds its way back. The
+rest is composed of indexing and `concatenate`. Arguments are NumPy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..op import Op, op
+from ..value import Value
+from .elementwise import Array
+from .reduce import sum
+from .shape import concatenate, getitem, index_add, reshape, transpose
+
+__all__ = [
+    "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "diag", "diagonal",
+    "dsplit", "dstack", "expand_dims", "flip", "hsplit", "hstack", "moveaxis", "ravel", "repeat",
+    "roll", "rot90", "split", "squeeze", "swapaxes", "take", "take_along_axis", "tile", "trace",
+    "tril", "triu", "vsplit", "vstack",
+]  # fmt: skip
+
+
+def shaped(x: Any) -> Array:
+    """x as something with a shape: a Tensor stays one."""
+    return x if isinstance(x, Value) else np.asarray(x)
+
+
+# What only changes the shape
+
+
+def ravel(x: Array) -> Array:
+    """The elements in C order along one axis."""
+    return reshape(x, -1)
+
+
+def squeeze(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """x without the axes of size 1 (None: without any). Raises: ValueError for other sizes."""
+    return reshape(x, np.squeeze(np.broadcast_to(0, np.shape(x)), axis).shape)
+
+
+def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Array:
+    """x with new axes of size 1, at the given places in the result."""
+    return reshape(x, np.expand_dims(np.broadcast_to(0, np.shape(x)), axis).shape)
+
+
+def moveaxis(x: Array, source: Any, destination: Any) -> Array:
+    """x with the axes `source` moved to the places `destination`, the others in order."""
+    axes = np.broadcast_to(0, tuple(range(np.ndim(x))))  # the size of each axis is its number
+    return transpose(x, np.moveaxis(axes, source, destination).shape)
+
+
+def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
+    """x with two axes exchanged."""
+    axes = np.broadcast_to(0, tuple(range(np.ndim(x))))
+    return transpose(x, np.swapaxes(axes, axis1, axis2).shape)
+
+
+def at_least(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """NumPy's atleast_nd on Tensors."""
+
+    def apply(*arrays: Array) -> Any:
+        made = [reshape(x, function(np.broadcast_to(0, np.shape(x))).shape) for x in arrays]
+        return made[0] if len(made) == 1 else tuple(made)
+
+    apply.__name__ = apply.__qualname__ = function.__name__
+    apply.__doc__ = f"Each array with at least {function.__name__[-2]} axes."
+    return apply
+
+
+atleast_1d = at_least(np.atleast_1d)
+atleast_2d = at_least(np.atleast_2d)
+atleast_3d = at_least(np.atleast_3d)
+
+
+# What moves elements
+
+
+def moving(forward: Callable[..., Any]) -> Op:
+    """Make an op of a function that moves, repeats or drops elements: its rule is here."""
+    made: Op = op(inputs=1, linear=True)(forward)
+
+    @made.vjp
+    def _(g: Array, out: Array, x: Array, **static: Any) -> Array:
+        came_from = forward(np.arange(x.size).reshape(x.shape), **static)
+        return reshape(index_add(g, came_from, (x.size,)), x.shape)
+
+    return made
+
+
+@moving
+def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """x with the order of its elements reversed along the axes (None: all)."""
+    return np.flip(x, axis)
+
+
+@moving
+def roll(x: Array, shift: Any = 1, axis: Any = None) -> Array:
+    """x moved `shift` places along the axes (None: as if flat), the last coming first."""
+    return np.roll(x, shift, axis)
+
+
+@moving
+def rot90(x: Array, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
+    """x turned k times by a right angle, from the first of the axes towards the second."""
+    return np.rot90(x, k, axes)
+
+
+@moving
+def repeat(x: Array, repeats: Any = 1, axis: int | None = None) -> Array:
+    """x with each element `repeats` times in a row along the axis (None: flat)."""
+    return np.repeat(x, repeats, axis)
+
+
+@moving
+def tile(x: Array, reps: Any = 1) -> Array:
+    """x laid side by side, reps times along each axis."""
+    return np.tile(x, reps)
+
+
+@moving
+def take(x: Array, indices: Any = 0, axis: int | None = None, mode: Any = "raise") -> Array:
+    """The elements at the indices along the axis (None: flat)."""
+    return np.take(x, indices, axis, mode=mode)
+
+
+@moving
+def take_along_axis(x: Array, indices: Any = 0, axis: int | None = -1) -> Array:
+    """For each line along the axis, its elements at its own indices, as argsort gives them."""
+    return np.take_along_axis(x, indices, axis)
+
+
+@moving
+def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The elements x[..., i, ..., i + offset, ...] of two axes, along a new last axis."""
+    return np.diagonal(x, offset, axis1, axis2)
+
+
+def diag(x: Array, k: int = 0) -> Array:
+    """The k-th diagonal of a matrix, or the matrix that has the vector x there.
+
+    Raises: ValueError if x has more axes.
+    """
+    if np.ndim(x) not in (1, 2):
+        raise ValueError(f"diag: x must be a vector or a matrix, but has the shape {np.shape(x)}")
+    if np.ndim(x) == 2:
+        return diagonal(x, k)
+    n = len(x) + abs(k)
+    places = np.diag(np.ones(len(x), bool), k).nonzero()
+    return index_add(x, places, (n, n))
+
+
+def trace(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The sum of a diagonal of two axes."""
+    return sum(diagonal(x, offset, axis1, axis2), -1)
+
+
+@op(symbol="◺", inputs=1, linear=True)
+def tril(x: Array, k: int = 0) -> Array:
+    """x with 0 above the k-th diagonal of its last two axes."""
+    return np.tril(x, k)
+
+
+@op(symbol="◹", inputs=1, linear=True)
+def triu(x: Array, k: int = 0) -> Array:
+    """x with 0 below the k-th diagonal of its last two axes."""
+    return np.triu(x, k)
+
+
+tril.vjp(lambda g, out, x, k: tril(g, k))
+triu.vjp(lambda g, out, x, k: triu(g, k))
+
+
+# What takes apart and joins
+
+
+def array_split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+    """x cut at the indices along the axis, or into that many parts, the first ones longer.
+
+    Raises: ValueError if there would be no part.
+    """
+    x = shaped(x)
+    n = x.shape[axis]
+    if np.ndim(indices_or_sections):
+        ends = [*indices_or_sections, n]
+    elif indices_or_sections < 1:
+        raise ValueError(f"there must be at least 1 part, not {indices_or_sections}")
+    else:
+        size, longer = divmod(n, indices_or_sections)
+        ends = [(i + 1) * size + min(i + 1, longer) for i in range(indices_or_sections)]
+    before = (slice(None),) * (axis % x.ndim)
+    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise([0, *ends])]
+
+
+def split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+    """x cut at the indices along the axis, or into that many equal parts.
+
+    Raises: ValueError if the parts would not be equal.
+    """
+    n = np.shape(x)[axis]
+    parts = 1 if np.ndim(indices_or_sections) else indices_or_sections
+    if parts > 0 and n % parts:
+        raise ValueError(
+            f"split: axis {axis} has {n} elements, which do not make {parts} equal parts; "
+            "array_split makes unequal ones"
+        )
+    return array_split(x, indices_or_sections, axis)
+
+
+def vsplit(x: Array, indices_or_sections: Any) -> list[Array]:
+    """`split` along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+def hsplit(x: Array, indices_or_sections: Any) -> list[Array]:
+    """`split` along the second axis, the only one of a vector."""
+    return split(x, indices_or_sections, 0 if np.ndim(x) == 1 else 1)
+
+
+def dsplit(x: Array, indices_or_sections: Any) -> list[Array]:
+    """`split` along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+def vstack(arrays: Sequence[Array]) -> Array:
+    """The arrays joined along the first axis; vectors are rows."""
+    return concatenate([atleast_2d(x) for x in arrays], 0)
+
+
+def hstack(arrays: Sequence[Array]) -> Array:
+    """The arrays joined along the second axis, vectors along their only one."""
+    arrays = [atleast_1d(x) for x in arrays]
+    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1)
+
+
+def dstack(arrays: Sequence[Array]) -> Array:
+    """The arrays joined along the third axis."""
+    return concatenate([atleast_3d(x) for x in arrays], 2)
+
+
+def column_stack(arrays: Sequence[Array]) -> Array:
+    """The arrays joined along the second axis; vectors are columns."""
+    return concatenate([x if np.ndim(x) > 1 else reshape(x, (-1, 1)) for x in arrays], 1)

@@ -1,0 +1,278 @@
+"""Ops that act on each element by itself, with NumPy's broadcasting.
+
+Each op is a forward function and, below it, one rule per input. A rule need not care
+about broadcasting: the engine sums its result back to the shape of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..op import BROADCAST, Op, blocked, op
+
+Array = Any  # an ndarray, a NumPy scalar, a Python scalar, or, in a rule, a Tensor
+
+
+def elementwise(
+    symbol: str | None = None, inputs: int | None = None
+) -> Callable[[Callable[..., Any]], Op]:
+    """The decorator of an op that acts on each element by itself."""
+    return op(symbol=symbol, inputs=inputs, shapes=BROADCAST, elementwise=True)
+
+
+@elementwise(symbol="+")
+def add(x1: Array, x2: Array) -> Array:
+    """x1 + x2, elementwise."""
+    return x1 + x2
+
+
+add.vjp(lambda g, out, x1, x2: g, lambda g, out, x1, x2: g)
+
+
+@elementwise(symbol="-")
+def subtract(x1: Array, x2: Array) -> Array:
+    """x1 - x2, elementwise."""
+    return x1 - x2
+
+
+subtract.vjp(lambda g, out, x1, x2: g, lambda g, out, x1, x2: -g)
+
+
+@elementwise(symbol="×")
+def multiply(x1: Array, x2: Array) -> Array:
+    """x1 * x2, elementwise."""
+    return x1 * x2
+
+
+multiply.vjp(lambda g, out, x1, x2: g * x2, lambda g, out, x1, x2: g * x1)
+
+
+@elementwise(symbol="÷")
+def divide(x1: Array, x2: Array) -> Array:
+    """x1 / x2, elementwise."""
+    return x1 / x2
+
+
+divide.vjp(lambda g, out, x1, x2: g / x2, lambda g, out, x1, x2: -g * out / x2)
+
+
+@elementwise(symbol="//")
+def floor_divide(x1: Array, x2: Array) -> Array:
+    """The largest integer not above x1 / x2, elementwise."""
+    return x1 // x2
+
+
+floor_divide.vjp(blocked, blocked)
+
+
+@elementwise(symbol="mod")
+def remainder(x1: Array, x2: Array) -> Array:
+    """x1 - x2 * floor(x1 / x2), elementwise; it has the sign of x2."""
+    return x1 % x2
+
+
+remainder.vjp(lambda g, out, x1, x2: g, lambda g, out, x1, x2: -g * (x1 // x2))
+
+
+@elementwise(symbol="^")
+def power(x1: Array, x2: Array) -> Array:
+    """x1 ** x2, elementwise.
+
+    The gradient with respect to x2 is out * log(x1), and 0 at 0**x2 for x2 > 0.
+    """
+    return x1**x2
+
+
+@power.vjp("x1")
+def _(g: Array, out: Array, x1: Array, x2: Array) -> Array:
+    # x1**0 is the constant 1: its derivative is 0 even at x1 = 0, where x1**-1 is infinite.
+    if isinstance(x2, (int, float)):
+        return g * x2 * x1 ** (x2 - 1 if x2 else 0)
+    return g * x2 * where(logical_and(x1 == 0, x2 == 0), 1, x1) ** (x2 - 1.0)
+
+
+@power.vjp("x2")
+def _(g: Array, out: Array, x1: Array, x2: Array) -> Array:
+    return g * out * log(where(logical_and(x1 == 0, x2 >= 0), 1, x1))
+
+
+@elementwise(symbol="−")
+def negative(x: Array) -> Array:
+    """-x, elementwise."""
+    return -x
+
+
+negative.vjp(lambda g, out, x: -g)
+
+
+@elementwise(symbol="exp")
+def exp(x: Array) -> Array:
+    """e**x, elementwise."""
+    return np.exp(x)
+
+
+exp.vjp(lambda g, out, x: g * out)
+
+
+@elementwise(symbol="log")
+def log(x: Array) -> Array:
+    """The natural logarithm, elementwise."""
+    return np.log(x)
+
+
+log.vjp(lambda g, out, x: g / x)
+
+
+@elementwise(symbol="√")
+def sqrt(x: Array) -> Array:
+    """The square root, elementwise; its derivative at 0 is infinite."""
+    return np.sqrt(x)
+
+
+sqrt.vjp(lambda g, out, x: g / (2 * out))
+
+
+@elementwise(symbol="tanh")
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent, elementwise."""
+    return np.tanh(x)
+
+
+tanh.vjp(lambda g, out, x: g * (1 - out * out))
+
+
+@elementwise(symbol="σ")
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e**-x), elementwise, accurate and without overflow for every x."""
+    with np.errstate(over="ignore"):  # e**-x is inf for x below -700, and 1 / inf is 0
+        e = np.exp(-1.0 * x)
+    e += 1
+    return np.divide(1, e, out=e) if isinstance(e, np.ndarray) else 1 / e
+
+
+sigmoid.vjp(lambda g, out, x: g * out * (1 - out))
+
+
+@elementwise(symbol="relu")
+def relu(x: Array) -> Array:
+    """max(x, 0), elementwise; its derivative at 0 is taken as 0."""
+    return np.maximum(x, 0)
+
+
+relu.vjp(lambda g, out, x: g * (x > 0))
+
+
+@elementwise(symbol="H", inputs=1)
+def heaviside(x: Array, h0: float = 0.5) -> Array:
+    """The unit step: 0 for x < 0, h0 at 0, 1 for x > 0, elementwise.
+
+    h0 = 1/2 is the limit of sigmoid(k x) for k to infinity. The derivative is 0 wherever
+    it exists, so the gradient is blocked here.
+    """
+    return np.heaviside(x, h0)
+
+
+heaviside.vjp(blocked)
+
+
+@elementwise(symbol="sign")
+def sign(x: Array) -> Array:
+    """-1, 0 or 1 by the sign of x, elementwise."""
+    return np.sign(x)
+
+
+sign.vjp(blocked)
+
+
+@elementwise(symbol="|x|")
+def abs(x: Array) -> Array:
+    """The absolute value, elementwise; its derivative at 0 is taken as 0."""
+    return np.abs(x)
+
+
+abs.vjp(lambda g, out, x: g * sign(x))
+
+
+@elementwise(symbol="max")
+def maximum(x1: Array, x2: Array) -> Array:
+    """The larger of x1 and x2, elementwise; at a tie each gets half of the gradient."""
+    return np.maximum(x1, x2)
+
+
+maximum.vjp(
+    lambda g, out, x1, x2: g * (x1 > x2) + 0.5 * g * (x1 == x2),
+    lambda g, out, x1, x2: g * (x2 > x1) + 0.5 * g * (x1 == x2),
+)
+
+
+@elementwise(symbol="min")
+def minimum(x1: Array, x2: Array) -> Array:
+    """The smaller of x1 and x2, elementwise; at a tie each gets half of the gradient."""
+    return np.minimum(x1, x2)
+
+
+minimum.vjp(
+    lambda g, out, x1, x2: g * (x1 < x2) + 0.5 * g * (x1 == x2),
+    lambda g, out, x1, x2: g * (x2 < x1) + 0.5 * g * (x1 == x2),
+)
+
+
+@elementwise(symbol="where")
+def where(condition: Array, x1: Array, x2: Array) -> Array:
+    """x1 where the condition holds, else x2, elementwise."""
+    chosen: Array = np.where(condition, x1, x2)
+    return chosen[()]
+
+
+where.vjp(
+    blocked,
+    lambda g, out, condition, x1, x2: where(condition, g, 0),
+    lambda g, out, condition, x1, x2: where(condition, 0, g),
+)
+
+
+@op(symbol="as", inputs=1)
+def astype(x: Array, dtype: Any = float) -> Array:
+    """x converted to the dtype; only a floating dtype keeps a gradient."""
+    return x.astype(dtype)
+
+
+astype.vjp(lambda g, out, x, dtype: g)
+
+
+def comparison(name: str, symbol: str, compare: Any) -> Op:
+    """An op whose result is boolean (or an integer), so that it never requires a gradient."""
+
+    def forward(x1: Array, x2: Array) -> Array:
+        return compare(x1, x2)
+
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"x1 {symbol} x2, elementwise, as numpy.{name}; it has no gradient."
+    made = elementwise(symbol=symbol)(forward)
+    made.vjp(blocked, blocked)
+    return made
+
+
+equal = comparison("equal", "=", np.equal)
+not_equal = comparison("not_equal", "≠", np.not_equal)
+less = comparison("less", "<", np.less)
+less_equal = comparison("less_equal", "≤", np.less_equal)
+greater = comparison("greater", ">", np.greater)
+greater_equal = comparison("greater_equal", "≥", np.greater_equal)
+logical_and = comparison("logical_and", "and", np.logical_and)
+logical_or = comparison("logical_or", "or", np.logical_or)
+bitwise_and = comparison("bitwise_and", "&", np.bitwise_and)
+bitwise_or = comparison("bitwise_or", "|", np.bitwise_or)
+bitwise_xor = comparison("bitwise_xor", "xor", np.bitwise_xor)
+
+
+@elementwise(symbol="not")
+def invert(x: Array) -> Array:
+    """not x for booleans, every bit flipped for integers, elementwise; it has no gradient."""
+    return np.invert(x)
+
+
+invert.vjp(blocked)

@@ -1,0 +1,130 @@
+"""Sums of products: `einsum`, and NumPy's products of vectors and arrays, from few ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_letters
+from typing import Any
+
+import numpy as np
+
+from ..op import op
+from .arrange import diagonal, expand_dims, ravel, shaped
+from .elementwise import Array, multiply
+from .linear import matmul
+from .shape import broadcast_to, reshape
+
+__all__ = ["dot", "einsum", "inner", "kron", "outer", "tensordot", "vdot"]
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """The sum over all indices that the result lacks, as `numpy.einsum` writes it.
+
+    ``einsum("ij,jk->ik", a, b)`` is the matrix product. Without ``->`` the result has the
+    indices that occur once, in alphabetical order; ``...`` stands for broadcast axes, and
+    an index named twice in one operand takes its diagonal.
+
+    Raises: ValueError if subscripts and shapes do not fit.
+    """
+    arrays = [shaped(x) for x in operands]
+    terms, result = explicit(subscripts, arrays)
+    for k, term in enumerate(terms):
+        while twice := [i for i in term if term.count(i) > 1]:
+            arrays[k] = diagonal(arrays[k], 0, term.index(twice[0]), term.rindex(twice[0]))
+            term = term.replace(twice[0], "", 2) + twice[0]
+        terms[k] = term
+    return sum_of_products(arrays, subscripts=f"{','.join(terms)}->{result}")
+
+
+def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
+    """The indices of each operand and of the result, each a letter, with nothing implied."""
+    given, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = given.split(",")
+    named = [term.replace("...", "") for term in terms]
+    if len(terms) != len(arrays):
+        raise ValueError(f"einsum {subscripts!r} is for {len(terms)} operands, not {len(arrays)}")
+    rest = [x.ndim - len(term) for x, term in zip(arrays, named, strict=True)]
+    for x, term, letters, n in zip(arrays, terms, named, rest, strict=True):
+        if n < 0 or (n and letters == term):
+            raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit the shape {x.shape}")
+    spare = "".join(i for i in ascii_letters if i not in subscripts)[: max(rest)]
+    dots = [spare[len(spare) - n :] for n in rest]
+    terms = [term.replace("...", dot) for term, dot in zip(terms, dots, strict=True)]
+    if not arrow:
+        once = sorted(i for i in "".join(named) if given.count(i) == 1)
+        return terms, spare + "".join(once)
+    return terms, result.replace("...", spare)
+
+
+@op(symbol="einsum", sequence=True, linear=True)
+def sum_of_products(arrays: Sequence[Array], subscripts: str) -> Array:
+    """`einsum` with every index a letter, and no letter twice in one operand."""
+    large = max(x.size for x in arrays) > 1000  # planning the order costs 50 µs
+    return np.einsum(subscripts, *arrays, optimize=large)
+
+
+@sum_of_products.vjp
+def _(g: Array, out: Array, arrays: Sequence[Array], subscripts: str) -> list[Array]:
+    given, result = subscripts.split("->")
+    terms, found = given.split(","), []
+    for k, (x, term) in enumerate(zip(arrays, terms, strict=True)):
+        others = [result, *terms[:k], *terms[k + 1 :]]
+        alone = tuple(axis for axis, i in enumerate(term) if i not in "".join(others))
+        kept = "".join(i for i in term if i in "".join(others))
+        part = sum_of_products(
+            [g, *arrays[:k], *arrays[k + 1 :]], subscripts=f"{','.join(others)}->{kept}"
+        )
+        # Along an index that x alone has, which was summed, the gradient is the same.
+        part = expand_dims(part, alone)
+        found.append(broadcast_to(part, np.broadcast_shapes(part.shape, x.shape)))
+    return found
+
+
+def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
+    """The sum of products over the last `axes` axes of a and the first of b, or over the
+    axes of a and of b that a pair lists. Raises: ValueError if their sizes differ."""
+    a, b = shaped(a), shaped(b)
+    if isinstance(axes, (int, np.integer)):
+        axes = range(a.ndim - axes, a.ndim), range(axes)
+    pairs = list(zip(*map(np.atleast_1d, axes), strict=True))
+    if any(a.shape[p] != b.shape[q] for p, q in pairs):
+        raise ValueError(f"tensordot: the axes {pairs} of {a.shape} and {b.shape} differ in size")
+    of_a, of_b = list(ascii_letters[: a.ndim]), list(ascii_letters[a.ndim :][: b.ndim])
+    for p, q in pairs:
+        of_b[q] = of_a[p]
+    result = [i for i in of_a if i not in of_b] + [i for i in of_b if i not in of_a]
+    return einsum(f"{''.join(of_a)},{''.join(of_b)}->{''.join(result)}", a, b)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """The product of vectors and matrices; of more axes, the last of a and the last but one
+    of b are summed over; with a scalar, the multiple."""
+    a, b = shaped(a), shaped(b)
+    if not (a.ndim and b.ndim):
+        return multiply(a, b)
+    return matmul(a, b) if a.ndim == 1 or b.ndim <= 2 else tensordot(a, b, (-1, -2))
+
+
+def inner(a: Array, b: Array) -> Array:
+    """The sum of products over the last axes of a and b; with a scalar, the multiple."""
+    return tensordot(a, b, (-1, -1)) if np.ndim(a) and np.ndim(b) else multiply(a, b)
+
+
+def vdot(a: Array, b: Array) -> Array:
+    """The sum of the products of all elements, in C order."""
+    return matmul(ravel(a), ravel(b))
+
+
+def outer(a: Array, b: Array) -> Array:
+    """The product of each element of a, flat, with each of b."""
+    return multiply(reshape(a, (-1, 1)), ravel(b))
+
+
+def kron(a: Array, b: Array) -> Array:
+    """Blocks of b, one for each element of a and multiplied by it, laid out as a is."""
+    ndim = max(np.ndim(a), np.ndim(b))
+    a = expand_dims(a, tuple(range(ndim - np.ndim(a))))
+    b = expand_dims(b, tuple(range(ndim - np.ndim(b))))
+    every = range(2 * ndim)
+    product = multiply(expand_dims(a, tuple(every[1::2])), expand_dims(b, tuple(every[::2])))
+    return reshape(product, tuple(n * m for n, m in zip(a.shape, b.shape, strict=True)))

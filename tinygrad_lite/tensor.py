@@ -1,0 +1,368 @@
+"""Tensor: a value with Python's operators, an array's methods, and NumPy's protocols.
+
+Nothing here computes: each method names an op of `ops/`, and `backward` is the walk of
+backward.py.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import ops, protocols
+from .backward import backward
+from .ops import add, divide, matmul, multiply, power, subtract
+from .ops.reduce import Axis
+from .value import Value
+
+
+class Tensor(Value):
+    """A NumPy array that remembers how it was computed.
+
+    ``Tensor(data, requires_grad=False, *, name=None, dtype=None)`` copies `data`, which
+    may be anything `numpy.array` takes as real numbers; the dtype is what NumPy gives.
+    Values never change: `.data` is read-only, and every operation makes a new Tensor.
+
+    >>> from tinygrad_lite import Tensor
+    >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    array([2., 4.])
+
+    Raises: TypeError for data that is not real numbers in a rectangular array, and for
+    ``requires_grad=True`` on a dtype that is not floating.
+    """
+
+    __slots__ = ()
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self._data.dtype
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises: ValueError if there are more."""
+        return self._data.item()
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value that may be written to."""
+        return np.array(self._data)
+
+    def detach(self) -> Tensor:
+        """A leaf with the same value and name, that requires no gradient."""
+        return Tensor(self, name=self.name)
+
+    def __repr__(self) -> str:
+        text = np.array2string(np.asarray(self), separator=", ", prefix="Tensor(")
+        dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({text}{dtype}{grad}{f', name={self.name!r}' if self.name else ''})"
+
+    # The gradient
+
+    def backward(self, gradient: Any = None) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that requires one.
+
+        `gradient` is the cotangent of this tensor, an array of its shape; it may be left
+        out for a scalar, where it is 1. Calling twice adds twice: see `zero_grad`.
+
+        Raises: ValueError if this tensor is not a scalar and no gradient is given, or its
+        shape is wrong; TypeError if no leaf requires a gradient; NotImplementedError where
+        an op has no rule.
+        """
+        backward(self, gradient)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: `.grad` is None again."""
+        self.grad = None
+
+    # Python's operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return add.binary(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return add.binary(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return subtract.binary(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return subtract.binary(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return multiply.binary(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return multiply.binary(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return divide.binary(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return divide.binary(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return power.binary(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return power.binary(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return matmul.binary(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return matmul.binary(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    __hash__ = object.__hash__  # a Tensor is a key by identity, as comparison is elementwise
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __index__(self) -> int:
+        return operator.index(self._data)  # type: ignore[arg-type]
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data, spec) if spec else str(self)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a 0-d Tensor has no length")
+        return len(self._data)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return np.asarray(value) in np.asarray(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor's values never change, so that recorded gradients stay right; make a new "
+            "one, as with tinygrad_lite.where, or give a parameter new .data"
+        )
+
+    # An array's methods
+
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its axes reversed."""
+        return ops.transpose(self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum over the axes (None: all)."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean over the axes (None: all)."""
+        return ops.mean(self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest element over the axes (None: all)."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest element over the axes (None: all)."""
+        return ops.min(self, axis, keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product over the axes (None: all)."""
+        return ops.prod(self, axis, keepdims)
+
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """The variance over the axes (None: all), the sum divided by their size - ddof."""
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation over the axes (None: all): the root of `var`."""
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """The running sum along the axis (None: flattened)."""
+        return ops.cumsum(self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        """The running product along the axis (None: flattened)."""
+        return ops.cumprod(self, axis)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """The elements held between min and max (None: no bound)."""
+        return ops.clip(self, min, max)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """The elements rounded; no gradient passes."""
+        return ops.round(self, decimals)
+
+    def dot(self, other: Any) -> Tensor:
+        """The dot product as in `numpy.dot`."""
+        return ops.dot(self, other)
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        """The elements at `indices` along the axis (None: flattened)."""
+        return ops.take(self, indices, axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        """Each element repeated, along the axis (None: flattened)."""
+        return ops.repeat(self, repeats, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The diagonals of the two axes."""
+        return ops.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of each diagonal of the two axes."""
+        return ops.trace(self, offset, axis1, axis2)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The elements in C order in another shape, given as one tuple or as integers."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes permuted, given as one tuple or as integers (none: reversed)."""
+        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """The two axes exchanged."""
+        axes = list(range(self.ndim))
+        axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+        return ops.transpose(self, tuple(axes))
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The values converted to another dtype; only a floating one keeps the gradient."""
+        return ops.astype(self, dtype)
+
+    def ravel(self) -> Tensor:
+        """The elements in C order along one axis."""
+        return ops.reshape(self, -1)
+
+    def flatten(self) -> Tensor:
+        """The elements in C order along one axis."""
+        return ops.reshape(self, -1)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without the axes of size 1, or those of them named by `axis`."""
+        return ops.reshape(self, np.squeeze(np.asarray(self), axis).shape)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether an element is not 0, along the axes (None: all), as plain booleans."""
+        return np.any(np.asarray(self), axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether no element is 0, along the axes (None: all), as plain booleans."""
+        return np.all(np.asarray(self), axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Where the largest element is along the axis (None: flattened), as plain integers."""
+        return np.argmax(np.asarray(self), axis=axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        """Where the smallest element is along the axis (None: flattened), as plain integers."""
+        return np.argmin(np.asarray(self), axis=axis)
+
+    def tolist(self) -> Any:
+        """The elements as Python numbers in nested lists."""
+        return self._data.tolist()
+
+    # NumPy's protocols
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = np.array(self._data, dtype, copy=copy)
+        if not copy:
+            array.flags.writeable = False
+        return array
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return protocols.ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return protocols.function(function, args, kwargs)

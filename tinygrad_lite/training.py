@@ -1,0 +1,219 @@
+"""What training a small network takes: optimisers, first weights, batches, and a file.
+
+Parameters are Tensors that require a gradient. An optimiser reads their `.grad` and gives
+them new `.data`; there is no class of models to inherit from, a list of Tensors will do.
+
+>>> import numpy as np
+>>> from tinygrad_lite import Tensor
+>>> from tinygrad_lite.training import SGD
+>>> w = Tensor(0.0, requires_grad=True, name="w")
+>>> optimiser = SGD([w], lr=0.1)
+>>> for _ in range(100):
+...     ((w - 3.0) ** 2).backward()
+...     optimiser.step()
+>>> round(w.item(), 6)
+3.0
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import check_target, written
+from .tensor import Tensor
+from .value import described
+
+__all__ = ["SGD", "Adam", "batches", "he_normal", "load", "save", "xavier_normal"]
+
+# Optimisers
+
+
+class Optimiser:
+    """What moves parameters along their gradients. `lr`, the learning rate, may be changed
+    between steps.
+
+    Raises: TypeError if a parameter is no leaf that requires a gradient.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        self.parameters, self.lr = list(parameters), lr
+        for t in self.parameters:
+            if t.op is not None or not t.requires_grad:
+                raise TypeError(
+                    f"{described(t)} cannot be trained: a parameter is made as Tensor(data, "
+                    "requires_grad=True)"
+                )
+
+    def step(self) -> None:
+        """Move each parameter, and forget its `.grad`, so that the next backward starts
+        anew. One without a gradient stays as it is."""
+        for i, t in enumerate(self.parameters):
+            if t.grad is not None:
+                t.data = np.subtract(t.data, self.lr * self.direction(i, t.grad))
+                t.grad = None
+
+    def direction(self, i: int, g: np.ndarray) -> np.ndarray:
+        """The step of parameter i, whose gradient is g, for a learning rate of 1."""
+        raise NotImplementedError
+
+
+class SGD(Optimiser):
+    """Gradient descent with momentum, as `torch.optim.SGD`:
+
+    v <- momentum * v + g,   parameter <- parameter - lr * v
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
+        super().__init__(parameters, lr)
+        self.momentum = momentum
+        self.velocity: dict[int, np.ndarray] = {}
+
+    def direction(self, i: int, g: np.ndarray) -> np.ndarray:
+        """v, after the gradient g."""
+        if self.momentum and i in self.velocity:
+            g = self.momentum * self.velocity[i] + g
+        self.velocity[i] = g
+        return g
+
+
+class Adam(Optimiser):
+    """Adam (Kingma and Ba 2015, algorithm 1), as `torch.optim.Adam`:
+
+    m <- b1 * m + (1 - b1) * g,   v <- b2 * v + (1 - b2) * g**2
+    parameter <- parameter - lr * m / (1 - b1**t) / (sqrt(v / (1 - b2**t)) + eps)
+
+    with t the number of steps so far, and betas = (b1, b2).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.betas, self.eps = betas, eps
+        self.moments: dict[int, tuple[int, Any, Any]] = {}
+
+    def direction(self, i: int, g: np.ndarray) -> np.ndarray:
+        """m over the root of v, both corrected for starting at 0, after the gradient g."""
+        b1, b2 = self.betas
+        t, m, v = self.moments.get(i, (0, 0, 0))
+        t, m, v = self.moments[i] = (t + 1, b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g)
+        return m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + self.eps)
+
+
+# First weights. The shape is that of conv2d's or `x @ w.T`'s w: (outputs, inputs, ...).
+
+
+def he_normal(
+    rng: np.random.Generator, shape: Sequence[int], dtype: Any = np.float32
+) -> np.ndarray:
+    """Normal numbers of standard deviation sqrt(2 / inputs of an output), which keep the
+    size of what passes through a layer with relu (He et al. 2015).
+
+    >>> he_normal(np.random.default_rng(0), (8, 4, 3, 3)).shape
+    (8, 4, 3, 3)
+    """
+    return (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(dtype)
+
+
+def xavier_normal(
+    rng: np.random.Generator, shape: Sequence[int], dtype: Any = np.float32
+) -> np.ndarray:
+    """Normal numbers of standard deviation sqrt(2 / (inputs + outputs)), for layers with
+    tanh or sigmoid (Glorot and Bengio 2010)."""
+    taps = np.prod(shape[2:])
+    return (rng.standard_normal(shape) * np.sqrt(2 / (taps * (shape[0] + shape[1])))).astype(dtype)
+
+
+# Batches
+
+
+def batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]:
+    """The numbers 0 ... n-1 in random order, `size` at a time; the last batch may be smaller.
+
+    >>> [len(batch) for batch in batches(np.random.default_rng(0), 10, 4)]
+    [4, 4, 2]
+
+    Raises: ValueError if `size` is less than 1.
+    """
+    if size < 1:
+        raise ValueError(f"a batch must hold at least 1, but size is {size}")
+    order = rng.permutation(n)
+    return (order[i : i + size] for i in range(0, n, size))
+
+
+# A file
+
+
+def save(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
+    """Write the parameters to a `.npz` file, each under its name.
+
+    The file takes its name only when it is complete: a failed save leaves the old one.
+
+    Raises: ValueError if the path does not end in .npz, a parameter has no name, or two
+    have one; FileNotFoundError for a folder that does not exist.
+    """
+    path, named = Path(path), by_name(parameters)
+    check_target(path, (".npz",))
+    # As numpy.savez does it, which cannot take a parameter named "file".
+    with written(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, t in named.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(t.data), allow_pickle=False)
+
+
+def load(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
+    """Give the parameters the data that `save` wrote, matched by name: all or none.
+
+    Raises: ValueError if the file is no `.npz`, or its names, shapes or dtypes are not
+    those of the parameters; OSError as reading does.
+    """
+    named = by_name(parameters)
+    try:
+        # Opened here, as numpy.load leaves a file open that it cannot read.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            found = dict(file)
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{os.fspath(path)} is not a file of parameters: {error}") from None
+    if found.keys() != named.keys():
+        raise misfit(path, f"it holds {listed(found)}, not {listed(named)}")
+    for name, t in named.items():
+        if (found[name].shape, found[name].dtype) != (t.shape, t.dtype):
+            raise misfit(
+                path,
+                f"{name} has shape {found[name].shape} and dtype {found[name].dtype} there, and "
+                f"{t.shape} and {t.dtype} here",
+            )
+    for name, t in named.items():
+        t.data = found[name]
+
+
+def by_name(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """The parameters by name."""
+    named: dict[str, Tensor] = {}
+    for t in parameters:
+        if not t.name:
+            raise ValueError(f"{described(t)} has no name to be filed under; set its .name")
+        if t.name in named:
+            raise ValueError(f"two parameters are named {t.name!r}; give each a name of its own")
+        named[t.name] = t
+    return named
+
+
+def misfit(path: str | os.PathLike[str], why: str) -> ValueError:
+    """What to say of a file of other parameters."""
+    return ValueError(f"{os.fspath(path)} does not fit these parameters: {why}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for an error."""
+    return ", ".join(sorted(names)) or "nothing"
