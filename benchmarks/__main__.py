@@ -1,0 +1,150 @@
+"""Tables of time and memory, on stdout, beside NumPy by hand and the engine's peers."""
+
+import argparse
+import platform
+import statistics
+import sys
+
+import numpy as np
+
+from . import measure
+from .data import WHAT, conv_grid
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="small and few: are the gradients right?"
+    )
+    parts = [*WHAT, "chain", "import", "memory", "analyses", "conv"]
+    parser.add_argument(
+        "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
+    )
+    found = measure.installed()
+    parser.add_argument(
+        "--engines", nargs="+", choices=found, default=found, metavar="ENGINE", help=" ".join(found)
+    )
+    options = parser.parse_args(arguments)
+    measure.one_core()
+    found = options.engines
+    print(
+        f"{platform.machine()}, CPython {platform.python_version()}, NumPy {np.__version__}; "
+        "one core, one thread, CPU time; medians of ratios within a round\n"
+    )
+    workers = {engine: measure.Worker(engine) for engine in found}
+    workloads(workers, [name for name in WHAT if name in options.only], options.quick)
+    if "conv" in options.only:
+        grid(workers, options.quick)
+    for worker in workers.values():
+        worker.close()
+    if "chain" in options.only:
+        chains(found, [100] if options.quick else [10**3, 10**4, 10**5, 10**6], options.quick)
+    if "import" in options.only:
+        imports(found, 1 if options.quick else 11)
+    if "memory" in options.only and sys.platform == "linux":
+        memory(found, 0.25 if options.quick else 1.0)
+    if "analyses" in options.only:
+        analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
+
+
+def base(engines):
+    return "PyTorch" if "PyTorch" in engines else "NumPy"
+
+
+def table(title, columns, rows):
+    print(title)
+    print("| |" + "|".join(columns) + "|\n|---|" + "---:|" * len(columns))
+    for head, cells in rows:
+        print(f"| {head} |" + "|".join(cells) + "|", flush=True)
+    print()
+
+
+def workloads(workers, names, quick):
+    """Forward and full backward of each workload: its time over PyTorch's."""
+    to = base(workers)
+
+    def rows():
+        for name in names:
+            few = {
+                e: w
+                for e, w in workers.items()
+                if not (quick and e == "autograd" and name[1] in "56")
+            }
+            scale, rounds, seconds = (
+                (0.1 if name[1] in "58" else 0.25, 3, 0.005) if quick else (1, 15, 0.1)
+            )
+            times = measure.compare(few, name, scale, rounds, seconds)
+            cells = [f"{measure.ratio(times, e, to):.3g}" if e in times else "-" for e in workers]
+            yield f"{name} {WHAT[name]}", [*cells, f"{1000 * statistics.median(times[to]):.3g}"]
+
+    if names:
+        table(
+            f"Time over {to}'s (less is faster), and {to}'s in ms", [*workers, f"{to}, ms"], rows()
+        )
+
+
+def grid(workers, quick):
+    """Every convolution of the grid beside the better of textbook NumPy and PyTorch."""
+    few = {e: workers[e] for e in ("tinygrad_lite", "NumPy", "PyTorch") if e in workers}
+    results = []
+    for name in conv_grid(quick):
+        times = measure.compare(
+            few, name, rounds=3 if quick else 9, seconds=0.002 if quick else 0.02
+        )
+        peers = [e for e in few if e != "tinygrad_lite"]
+        results.append((max(measure.ratio(times, "tinygrad_lite", e) for e in peers), name, times))
+    results.sort(key=lambda result: -result[0])
+    worst, middle = results[0][0], statistics.median(result[0] for result in results)
+    title = (
+        f"conv2d, forward and both gradients, {len(results)} cases: time over the better of "
+        f"textbook NumPy and PyTorch; median {middle:.2f}, worst {worst:.2f}. The slowest, in us"
+    )
+    rows = [
+        (name[5:], [f"{r:.2f}", *(f"{1e6 * statistics.median(times[e]):.0f}" for e in few)])
+        for r, name, times in results[:20]
+    ]
+    table(title, ["ratio", *few], rows)
+
+
+def chains(engines, sizes, quick):
+    engines = [e for e in engines if e != "limit"]
+    rows = (
+        (
+            f"{n:,} ops",
+            [
+                f"{us:.2f} us, {size:,.0f} B"
+                for us, size in (measure.chain(e, n, 0.01 if quick else 0.2) for e in engines)
+            ],
+        )
+        for n in sizes
+    )
+    table("w7: a chain of n scalar ops, float64: time and memory per op", engines, rows)
+
+
+def imports(engines, repeats):
+    engines = [e for e in engines if measure.ENGINES[e][1] != "numpy"]
+    cells = [f"{measure.import_time(measure.ENGINES[e][1], repeats):.0f}" for e in engines]
+    table("Import beyond NumPy's own, ms", engines, [("import", cells)])
+
+
+def memory(engines, scale):
+    engines = [e for e in engines if e not in ("limit", "autograd")]
+    rows = (
+        (f"{name} {WHAT[name]}", [f"{measure.peak_memory(e, name, scale):.0f}" for e in engines])
+        for name in ("w6", "w8")
+    )
+    table("Peak memory of three steps beyond their inputs, MB", engines, rows)
+
+
+def analyses(depths, seconds):
+    rows = (
+        (f"{n} layers, 2^{n - 1} paths", [f"{us:.0f} us", f"{flow:.1f}", f"{classes:.1f}"])
+        for n in depths
+        for us, flow, classes in [measure.analyses(n, seconds)]
+    )
+    columns = ["one backward", "flow", "path_classes by depth"]
+    table("A residual network's analyses: time over one backward pass's", columns, rows)
+
+
+if __name__ == "__main__":
+    main()

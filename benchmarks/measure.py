@@ -1,0 +1,212 @@
+"""Engines in turns, each in a process of its own on the same core; CPU time throughout."""
+
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from .data import data
+
+ENGINES = {  # name in tables: (module of this package, library it needs)
+    "tinygrad_lite": ("on_tinygrad_lite", "tinygrad_lite"),
+    "NumPy": ("on_numpy", "numpy"),
+    "limit": ("on_numpy_limit", "numpy"),
+    "autograd": ("on_autograd", "autograd"),
+    "MyGrad": ("on_mygrad", "mygrad"),
+    "PyTorch": ("on_torch", "torch"),
+}
+
+
+def installed():
+    return [name for name, (_, library) in ENGINES.items() if importlib.util.find_spec(library)]
+
+
+def one_core():
+    """Keep this process, and those it starts, to one core and one thread."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def make(engine, workload, scale=1.0, **options):
+    """The step of a workload on an engine, or None if the engine has no version of it."""
+    module = importlib.import_module(f".{ENGINES[engine][0]}", __package__)
+    name = {"w1s": "w1", "w6d": "w6"}.get(workload, workload).split()[0]
+    function = getattr(module, name, None)
+    return function and function(data(workload, scale), **options)
+
+
+def disagreement(engine, workload, scale=1.0):
+    """The largest error of any gradient, relative to the largest number in it, beside
+    textbook NumPy; None if the engine has no version of the workload."""
+    step = make(engine, workload, scale)
+    if step is None:
+        return None
+    worst = 0.0
+    expected = make("NumPy", workload, scale)()
+    found = [np.asarray(g) for g in step()]
+    assert len(found) == len(expected)
+    for mine, true in zip(found, expected, strict=True):
+        assert mine.shape == np.shape(true), (engine, workload, mine.shape, np.shape(true))
+        assert np.abs(true).max() > 0, f"{workload}: a gradient of zeros proves nothing"
+        worst = max(worst, float(np.abs(mine - true).max() / np.abs(true).max()))
+    return worst
+
+
+def serve(engine, connection):
+    """What a worker does: check a workload when it is named, run it when told how often."""
+    step = None
+    while (message := connection.recv()) is not None:
+        if isinstance(message, tuple):
+            step = make(engine, *message)
+            connection.send(disagreement(engine, *message))
+        else:
+            connection.send(timed(step, message))
+
+
+class Worker:
+    """An engine in a process of its own."""
+
+    def __init__(self, engine):
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(engine, other), daemon=True)
+        self.process.start()
+
+    def __call__(self, message):
+        self.connection.send(message)
+        return self.connection.recv()
+
+    def close(self):
+        self.connection.send(None)
+        self.process.join()
+
+
+def compare(workers, workload, scale=1.0, rounds=15, seconds=0.1):
+    """Seconds per step for each engine that has the workload: one list, a number a round.
+
+    Raises: AssertionError if an engine's gradients disagree with textbook NumPy's.
+    """
+    runs, tolerance = {}, 1e-3
+    for engine, worker in workers.items():
+        error = worker((workload, scale))
+        if error is not None:
+            assert error < tolerance, f"{engine} on {workload}: gradients differ by {error:.1e}"
+            once = min(worker(1), worker(1))
+            runs[engine] = max(1, int(seconds / max(once, 1e-6)))
+    times = {engine: [] for engine in runs}
+    for _ in range(rounds):
+        for engine, n in runs.items():
+            times[engine].append(workers[engine](n))
+    return times
+
+
+def ratio(times, engine, to):
+    """The median over the rounds of an engine's time over another's."""
+    return statistics.median(a / b for a, b in zip(times[engine], times[to], strict=True))
+
+
+def in_fresh_process(code):
+    """What a Python program of its own prints, as numbers."""
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def import_time(library, repeats):
+    """Milliseconds of CPU to import a library after NumPy."""
+    code = (
+        "import time, numpy; start = time.process_time(); "
+        f"import {library}; print(1000 * (time.process_time() - start))"
+    )
+    return statistics.median(in_fresh_process(code)[0] for _ in range(repeats))
+
+
+def peak_memory(engine, workload, scale=1.0):
+    """MB that three steps take at their peak beyond what the inputs take."""
+    code = f"from benchmarks.measure import peak; print(peak({engine!r}, {workload!r}, {scale}))"
+    return in_fresh_process(code)[0]
+
+
+def peak(engine, workload, scale):
+    one_core()
+    step = make(engine, workload, scale)
+    before = resident("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # forget the peak so far
+    for _ in range(3):
+        step()
+    return (resident("VmHWM") - before) / 1e3
+
+
+def resident(key):
+    """VmRSS or VmHWM (its peak) of this process, in kB; Linux only."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(key))
+
+
+def chain(engine, n, seconds=0.2):
+    """Microseconds and bytes per op of a chain of n ops with its backward pass, in float64."""
+    code = (
+        f"from benchmarks.measure import chain_here; print(*chain_here({engine!r}, {n}, {seconds}))"
+    )
+    return in_fresh_process(code)
+
+
+def chain_here(engine, n, seconds):
+    one_core()
+    make(engine, "w1", ops=100)()
+    step = make(engine, "w1", ops=n)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    once = timed(step, 1)
+    size = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    times = [timed(step, max(1, int(seconds / once))) for _ in range(5)]
+    return 1e6 * statistics.median(times) / n, size / n
+
+
+def timed(step, n):
+    """Seconds of CPU for one of n steps."""
+    start = time.process_time()
+    for _ in range(n):
+        step()
+    return (time.process_time() - start) / n
+
+
+def analyses(layers, seconds=0.2):
+    """Microseconds of a backward pass of the residual network w3r, and the times of the
+    analyses over it, both with respect to the first weights."""
+    code = (
+        f"from benchmarks.measure import analyses_here; print(*analyses_here({layers}, {seconds}))"
+    )
+    return in_fresh_process(code)
+
+
+def analyses_here(layers, seconds):
+    from tinygrad_lite import Tensor, flow, path_classes, scope, sigmoid
+
+    one_core()
+    inputs = data("w3r")
+    y, parameters = Tensor(inputs["x"]), []
+    for w, b in inputs["layers"][:layers]:
+        parameters.append(Tensor(w, requires_grad=True))
+        with scope("branch"):
+            f = sigmoid(y @ parameters[-1] + b)
+        y = f + y
+    loss, first = y.sum(), parameters[0]
+    times = []
+    for run in (
+        loss.backward,
+        lambda: flow(loss, wrt=first),
+        lambda: path_classes(loss, wrt=first, by="depth"),
+    ):
+        once = timed(run, 1)
+        times.append(statistics.median(timed(run, max(1, int(seconds / once))) for _ in range(3)))
+    return 1e6 * times[0], times[1] / times[0], times[2] / times[0]

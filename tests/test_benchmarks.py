@@ -1,0 +1,61 @@
+"""The benchmarks run, and every engine in them computes the same gradients. No time is tested."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import measure  # noqa: E402
+from benchmarks.data import WHAT, conv_case, conv_grid, data  # noqa: E402
+
+ENGINES = ["tinygrad_lite", "limit"]  # NumPy by hand is what they are held to
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("workload", WHAT)
+def test_gradients_of_each_workload_are_those_written_by_hand(engine, workload):
+    error = measure.disagreement(engine, workload, scale=0.1)
+    assert error is None if engine == "limit" and workload[1] in "456" else error < 1e-3
+
+
+def test_a_wrong_gradient_is_noticed(monkeypatch):
+    make = measure.make
+
+    def doubled(engine, *args):
+        step = make(engine, *args)
+        return step if engine == "NumPy" else lambda: [2 * g for g in step()]
+
+    monkeypatch.setattr(measure, "make", doubled)
+    assert measure.disagreement("tinygrad_lite", "w2") == pytest.approx(1)
+
+
+def test_the_grid_has_what_it_says():
+    cases = [conv_case(name) for name in conv_grid()]
+    assert len({tuple(case.items()) for case in cases}) == len(cases) > 200
+    for key, values in {
+        "c": {1, 64}, "o": {1, 64}, "k": {1, 7}, "stride": {1, 2}, "padding": {0, 1},
+        "groups": {1, 4, 64}, "dtype": {"float32", "float64"},
+    }.items():  # fmt: skip
+        assert values <= {case[key] for case in cases}
+    for name in conv_grid(quick=True):
+        assert measure.disagreement("tinygrad_lite", name) < 1e-3
+
+
+def test_inputs_are_the_same_every_time():
+    for mine, again in zip(data("w8", 1e-5).values(), data("w8", 1e-5).values(), strict=True):
+        np.testing.assert_array_equal(mine, again)
+
+
+def test_the_command_prints_its_tables():
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--engines", "tinygrad_lite", "NumPy"]
+    command += ["--only", "w2", "chain", "import", "analyses"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "| w2 layer" in done.stdout
+    assert "100 ops" in done.stdout
+    assert "3 layers, 2^2 paths" in done.stdout
+    assert "Import beyond NumPy's own" in done.stdout
