@@ -284,6 +284,17 @@ def test_the_theme_is_the_systems_until_d_is_pressed(shown, G, system):
 # The address
 
 
+def test_a_link_opens_with_its_step_in_the_middle(shown, G):
+    page = shown(steps(G), "#15")
+    off = page.run(
+        "const box = (e) => e.getBoundingClientRect();"
+        "const at = box(document.querySelector('#views .node.now'));"
+        "const views = box(document.getElementById('views'));"
+        "return Math.abs(at.left + at.width / 2 - views.left - views.width / 2)"
+    )
+    assert off < 200  # and not at the left end, where the picture begins
+
+
 def test_the_address_is_the_step(shown, G):
     page = shown(steps(G), "#7")
     assert page.badge == "forward 7 of 10"

@@ -381,6 +381,8 @@ function light(step) {
   }
 }
 
+let opened = false;
+
 function centre(step) {
   const views = $("views"), element = (picture.nodes[step.node] ?? [])[0];
   if (!element) return;
@@ -388,7 +390,9 @@ function centre(step) {
   const left = views.scrollLeft + box.left + box.width / 2 - frame.left - frame.width / 2;
   const top = views.scrollTop + box.top + box.height / 2 - frame.top - frame.height / 2;
   const far = Math.abs(left - views.scrollLeft) > frame.width;
-  views.scrollTo({ left, top, behavior: calm.matches || far ? "auto" : "smooth" });
+  // It glides from step to step, but the page opens where its link points.
+  views.scrollTo({ left, top, behavior: calm.matches || far || !opened ? "auto" : "smooth" });
+  opened = true;
 }
 
 function resize(to) {
