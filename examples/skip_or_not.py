@@ -158,7 +158,7 @@ for (above, below), (variant, found) in zip(axes.T, runs.items(), strict=True):
             smoothed[smoothed == 0] = np.nan  # a log axis has no 0
             label = f"{name}, {which} stage"
             below.plot(smoothed, color=color, linestyle=dash, linewidth=1, label=label)
-axes[0, 0].set_ylabel("PSNR of the crops, dB")
+axes[0, 0].set_ylabel("-10 log10(loss): PSNR, dB")
 axes[1, 0].set_ylabel("|gradient|")
 axes[0, 0].legend(loc="upper left")
 figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
