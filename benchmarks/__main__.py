@@ -16,7 +16,7 @@ def main(arguments=None):
     parser.add_argument(
         "--quick", action="store_true", help="small and few: are the gradients right?"
     )
-    parts = [*WHAT, "chain", "import", "memory", "analyses", "conv"]
+    parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "conv"]
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
     )
@@ -43,6 +43,8 @@ def main(arguments=None):
         imports(found, 1 if options.quick else 11)
     if "memory" in options.only and sys.platform == "linux":
         memory(found, 0.25 if options.quick else 1.0)
+    if "gradients" in options.only:
+        gradients(0.01 if options.quick else 0.2)
     if "analyses" in options.only:
         analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
 
@@ -134,6 +136,16 @@ def memory(engines, scale):
         for name in ("w6", "w8")
     )
     table("Peak memory of three steps beyond their inputs, MB", engines, rows)
+
+
+def gradients(seconds):
+    rows = (
+        (name, [f"{us:.0f} us", *(f"{r:.2f}" for r in ratios)])
+        for name in measure.SMALL
+        for us, *ratios in [measure.gradients(name, seconds)]
+    )
+    columns = ["backward", "grad", "grad, and its record", "gradient of its square"]
+    table("A gradient that can be differentiated again: time over backward's", columns, rows)
 
 
 def analyses(depths, seconds):

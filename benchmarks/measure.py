@@ -180,6 +180,56 @@ def timed(step, n):
     return (time.process_time() - start) / n
 
 
+# Layers, width and batch of the nets whose gradients are recorded; no batch is a vector.
+SMALL = {
+    "20 ops on a number": (5, None, None),
+    "3 layers, a vector of 4": (3, 4, None),
+    "3 layers of width 16, batch 8": (3, 16, 8),
+    "3 layers of width 64, batch 32": (3, 64, 32),
+}
+
+
+def gradients(name, seconds=0.2):
+    """Microseconds of a small net's backward pass, and over it the times of `grad`, of `grad`
+    when its record is looked at, and of the gradient of the sum of its squares."""
+    code = f"from benchmarks.measure import gradients_here as g; print(*g({name!r}, {seconds}))"
+    return in_fresh_process(code)
+
+
+def gradients_here(name, seconds):
+    from tinygrad_lite import Tensor, grad, sigmoid
+
+    one_core()
+    layers, width, batch = SMALL[name]
+    rng = np.random.default_rng(0)
+    size = () if width is None else (width,)
+    sizes = [s for _ in range(layers) for s in (size * 2, size)]
+    parameters = [Tensor(rng.normal(size=s), requires_grad=True) for s in sizes]
+    y = x = Tensor(rng.normal(size=size if batch is None else (batch, *size)))
+    for w, b in zip(parameters[::2], parameters[1::2], strict=True):
+        y = sigmoid((y * w if width is None else y @ w) + b) + (x if width is None else 0)
+    loss = y.sum()
+
+    def squared():
+        total = 0
+        for g in grad(loss, parameters):
+            total = total + (g * g).sum()
+        total.backward()
+
+    runs = (
+        loss.backward,
+        lambda: grad(loss, parameters),
+        lambda: grad(loss, parameters)[0].inputs,
+        squared,
+    )
+    for run in runs:
+        run()
+    n = max(1, int(seconds / timed(runs[-1], 10) / 100))
+    rounds = [[timed(run, n) for run in runs] for _ in range(100)]
+    ratios = (statistics.median(t[i] / t[0] for t in rounds) for i in (1, 2, 3))
+    return 1e6 * statistics.median(t[0] for t in rounds), *ratios
+
+
 def analyses(layers, seconds=0.2):
     """Microseconds of a backward pass of the residual network w3r, and the times of the
     analyses over it, both with respect to the first weights."""

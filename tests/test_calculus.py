@@ -1,11 +1,26 @@
 """Derivatives of every order, held to PyTorch's (torch.func) and to finite differences."""
 
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from conftest import require
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, grad, graph, hessian, jacobian, jvp, no_grad, value_and_grad, vjp
+from tinygrad_lite import (
+    Tensor,
+    deferred,
+    grad,
+    graph,
+    hessian,
+    jacobian,
+    jvp,
+    no_grad,
+    value_and_grad,
+    vjp,
+)
 
 # PyTorch's own, when its forward mode is first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -222,6 +237,139 @@ def test_the_graph_of_a_gradient_is_a_graph():
     assert all(edge.contribution is not None for edge in drawn.edges if edge.traffic == "gradient")
     last = tl.steps(slope, V)[-1]
     assert last is not None
+
+
+def layers():
+    """A net of three small layers, a batch of two: its sum, its inputs, a value inside."""
+    weights = [Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(3)]
+    biases = [Tensor(rng.normal(size=3), requires_grad=True) for _ in range(3)]
+    h = inner = Tensor(rng.normal(size=(2, 3)))
+    for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        with tl.scope(f"f{i + 1}"):
+            h = tl.sigmoid(h @ w + b)
+        inner = h if i == 1 else inner
+    return (h * h).sum(), [*weights, *biases, inner]
+
+
+def test_a_gradient_is_recorded_when_its_record_is_asked_for(monkeypatch):
+    """Until then it is a Tensor like any other; after it, the record is that of the same
+    numbers, bit for bit, and looking at one gradient records all of the pass."""
+    recorded = []
+    record = deferred.Pass.record
+    monkeypatch.setattr(deferred.Pass, "record", lambda self: (recorded.append(1), record(self)))
+    y, inputs = layers()
+    gradients = grad(y, inputs)
+    norm = sum(((g * g).sum() for g in gradients[1:]), (gradients[0] * 2).sum())
+    assert isinstance(gradients[0], Tensor)
+    assert gradients[0].__class__ is Tensor
+    assert not recorded
+    arrays = [g.data for g in gradients]
+    norm.backward()
+    assert recorded == [1]
+    for g, array in zip(gradients, arrays, strict=True):
+        assert type(g) is Tensor
+        again = g.op.compute(*g.arrays, **g.params)
+        assert np.array_equal(again, array)
+        assert all(x.index < g.index for x in g.inputs if isinstance(x, Tensor))
+    drawn = graph(norm)
+    assert len({node.id for node in drawn.nodes}) == len(drawn.nodes)
+    assert all(edge.source < edge.target for edge in drawn.edges)
+
+
+def test_one_gradient_is_made_from_another_of_the_same_pass():
+    torch = require("torch")
+    x = Tensor(X, requires_grad=True)
+    h = np.sin(x)
+    by_x, by_h = grad((h * h * h).sum(), [x, h])
+    t = torch.tensor(X, requires_grad=True)
+    s = torch.sin(t)
+    theirs = torch.autograd.grad((s * s * s).sum(), [t, s], create_graph=True)
+    (expected,) = torch.autograd.grad(theirs[0].sum(), theirs[1])
+    agree(grad(by_x.sum(), by_h), expected.detach())
+
+
+def test_equal_gradients_are_values_of_their_own():
+    a, b = Tensor(2.0, requires_grad=True), Tensor(3.0, requires_grad=True)
+    c = Tensor(5.0, requires_grad=True)
+    by_a, by_b = grad((a + b) * c, [a, b])
+    by_a.name = "a's"
+    assert by_b.name is None
+    assert [g.item() for g in grad(by_a * by_a * by_b, [by_a, by_b, c])] == [50, 25, 75]
+
+
+def test_a_gradient_that_does_not_change_requires_none():
+    x = Tensor(X, requires_grad=True)
+    slope = grad(x.sum(), x)
+    twice = slope * 2
+    assert not slope.requires_grad
+    assert grad(twice.sum(), x).data.tolist() == [0, 0, 0]
+    with pytest.raises(TypeError, match="requires no gradient"):
+        twice.sum().backward()
+    with pytest.raises(ValueError, match="does not depend"):
+        grad(twice.sum(), x, strict=True)
+
+
+def test_thousands_of_gradients_of_gradients():
+    """No recursion, on the path from gradient to gradient or beside it."""
+    x = Tensor(2.0, requires_grad=True)
+    g, h = x, Tensor(3.0, requires_grad=True)
+    c = h
+    for _ in range(2000):
+        g = grad(g * g * 0.5, g)
+        c = grad(x * c, x)
+    assert grad(g, x).item() == grad(c, h).item() == 1
+
+
+def test_new_data_between_a_gradient_and_its_record():
+    """All of it is of the old data, also the derivatives."""
+    w, b = Tensor(2.0, requires_grad=True), Tensor(1.0, requires_grad=True)
+    y = (w + b) ** 3
+    slope = grad(y, w)
+    late = grad(y, w)
+    w.data, b.data = 5.0, 7.0
+    assert slope.item() == 27
+    assert graph(slope).output.value == 27
+    assert [g.item() for g in grad(late, [w, b])] == [18, 18]  # 6 (w + b)
+    assert grad(grad(slope, w), b).item() == 6
+    cube = w**3
+    w.data = 2.0
+    with pytest.raises(RuntimeError, match="was given new data"):
+        grad(grad(cube, w), w)
+
+
+def test_a_gradient_that_nobody_looks_into_leaves_nothing_behind():
+    """No cycle: what it was computed from is free as soon as it is."""
+    y, inputs = layers()
+    gradients = grad(y, inputs)
+    gone = weakref.ref(y)
+    gc.disable()
+    try:
+        del y, inputs
+        assert gone() is not None
+        del gradients
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_many_threads_look_at_one_gradient():
+    for _ in range(20):
+        y, inputs = layers()
+        gradients = grad(y, inputs)
+        expected = [float(g.data.sum()) for g in gradients]
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda g: (g.op is not None, float(g.data.sum())), gradients))
+        assert found == [(True, total) for total in expected]
+
+
+def test_a_gradient_notes_where_it_was_taken():
+    x = Tensor(X, requires_grad=True)
+    with tl.scope("slope"), tl.source_lines():
+        slope = grad((x * x * x).sum(), x)
+    assert slope.scope == ("slope",)
+    assert slope.inputs[0].scope == ("slope",)
+    assert slope.source == slope.inputs[0].source
+    assert slope.source[0] == __file__
 
 
 def test_errors():

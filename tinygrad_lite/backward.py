@@ -9,7 +9,7 @@ So the walk keeps a heap of the values reached so far and takes the youngest: no
 recursion and no visited set, and a chain of a million ops or a diamond of 2**60 paths
 takes linear time.
 
-`messages` is that walk as a stream, for everyone who wants to watch. `backward` is the
+`messages` is that walk as a stream, for everyone who wants to watch. `arrived` is the
 same walk with nobody watching and much of the overhead gone; a test holds them equal.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .op import FLOATS, Op, Rule, blocked, new
+from .op import FLOATS, Op, blocked, new
 from .value import Value, described, frozen
 
 Message = tuple[Value, Any, int | None, Any]
@@ -35,7 +35,7 @@ def messages(
     output: Value,
     gradient: Any,
     *,
-    record: bool = False,
+    record: int | None = None,
     within: Collection[Value] | None = None,
 ) -> Iterator[Message]:
     """The reverse pass from `output`, whose cotangent is `gradient`, message by message.
@@ -44,10 +44,10 @@ def messages(
     through that slot). A node that sends nothing, as a leaf, gives one (node, gradient,
     None, None).
 
-    With `record` the gradients are Tensors, recorded like any computation, and can be
-    differentiated again. With `within` the walk keeps to those values.
+    With `record`, the index at which they were asked for, the gradients are Tensors, recorded
+    like any computation, and can be differentiated again. With `within` the walk keeps to
+    those values.
 
-    Raises: NotImplementedError where an op has no rule; ValueError where a rule returns a
     Raises: NotImplementedError where an op has no rule; ValueError where a rule returns a
     gradient of the wrong shape; RuntimeError where a recorded gradient leads back to a
     parameter that was given new data before it was taken.
@@ -71,7 +71,7 @@ def messages(
 
 
 def contributions(
-    node: Value, g: Any, *, record: bool = False, within: Collection[Value] | None = None
+    node: Value, g: Any, *, record: int | None = None, within: Collection[Value] | None = None
 ) -> Iterator[tuple[int, Value, Any]]:
     """What `node` sends when `g` has arrived: (slot, input, contribution), in order."""
     op = node.op
@@ -82,7 +82,7 @@ def contributions(
     ]
     if op is None or not wanted:
         return
-    out, inputs = (node, as_seen(node)) if record else (node._data, node.arrays)
+    out, inputs = (node, as_seen(node, record)) if record is not None else (node._data, node.arrays)
     joint = None
     for slot, x in wanted:
         rule = op.rules[0 if op.sequence else slot]
@@ -90,7 +90,7 @@ def contributions(
             raise missing_rule(node, slot)
         if rule is blocked:
             zeros = np.zeros_like(x._data)[()]
-            yield slot, x, type(node)(zeros) if record else zeros
+            yield slot, x, zeros if record is None else type(node)(zeros)
         elif op.sequence:
             joint = rule(g, out, inputs, **node.params) if joint is None else joint
             yield slot, x, fitted(joint[slot], x, node)
@@ -104,46 +104,63 @@ def backward(output: Value, gradient: Any = None) -> None:
     See `Tensor.backward`, which is this function.
     """
     start = seed(output, gradient._data if isinstance(gradient, Value) else gradient)
-    cotangents: dict[Value, Any] = {output: start}
+    gradients = arrived(output, start)
+    if not gradients:  # it was made from a gradient that turned out to be constant
+        raise no_gradient(output)
+    # Nothing is stored before the whole walk has gone well.
+    output.cotangent = start
+    with STORING:
+        store(gradients)
+
+
+def arrived(
+    output: Value,
+    gradient: Any,
+    within: Collection[Value] | None = None,
+    ends: Collection[Value] = (),
+) -> dict[Value, Any]:
+    """The gradients that the reverse pass brings to the leaves, and to `ends`."""
+    found: dict[Value, Any] = {}
+    cotangents: dict[Value, Any] = {output: gradient}
     frontier = [(-output.index, output)]
-    arrived: dict[Value, Any] = {}
-    if output.op is None:
-        arrived, frontier = cotangents, []
     while frontier:
         node: Any = heappop(frontier)[1]
         g, op = cotangents.pop(node), node.op
+        if op is None or node in ends:
+            found[node] = g
+            if op is None:
+                continue
         # `contributions`, inlined where it can be: it halves the time of a graph of scalars.
-        pairs: Any = zip(node.inputs, op.rules, strict=True) if op.plain else settled(node, g)
-        out, arrays, params = node._data, node.arrays, node.params
+        inlined, out, arrays, params = op.plain, node._data, node.arrays, node.params
         if two := len(arrays) == 2 and not params:  # a call without * takes 0.1 us less
             first, second = arrays
-        for x, rule in pairs:
-            if not (isinstance(x, Value) and x._requires_grad):
-                continue
-            c = rule(g, out, first, second) if two else rule(g, out, *arrays, **params)
-            kind, data = c.__class__, x._data
-            if kind is not data.__class__ or (
-                kind not in FLOATS and (c.shape != data.shape or c.dtype != data.dtype)
-            ):
-                c = fitted(c, x, node)
+        sent: Any = (
+            zip(node.inputs, op.rules, strict=True)
+            if inlined
+            else [(x, c) for _, x, c in contributions(node, g, within=within)]
+        )
+        for x, c in sent:
+            if inlined:
+                if not (isinstance(x, Value) and x._requires_grad):
+                    continue
+                if within is not None and x not in within:
+                    continue
+                c = c(g, out, first, second) if two else c(g, out, *arrays, **params)
+                kind, data = c.__class__, x._data
+                if kind is not data.__class__ or (
+                    kind not in FLOATS and (c.shape != data.shape or c.dtype != data.dtype)
+                ):
+                    c = fitted(c, x, node)
             if x.op is None:  # a leaf sends nothing on, so it need not wait its turn
-                arrived[x] = arrived[x] + c if x in arrived else c
+                found[x] = found[x] + c if x in found else c
             elif x in cotangents:
                 cotangents[x] = cotangents[x] + c
             else:
                 cotangents[x] = c
                 heappush(frontier, (-x.index, x))
         # What nobody else holds is free from here on, and `store` can see that.
-        g = c = out = arrays = first = second = pairs = None
-    # Nothing is stored before the whole walk has gone well.
-    output.cotangent = start
-    with STORING:
-        store(arrived)
-
-
-def settled(node: Value, g: Any) -> list[tuple[Value, Rule]]:
-    """The inputs of a node, each with a rule that just says what is sent there."""
-    return [(x, lambda *_, c=c, **__: c) for _, x, c in contributions(node, g)]
+        g = c = out = arrays = first = second = sent = None
+    return found
 
 
 def store(arrived: dict[Value, Any]) -> None:
@@ -172,10 +189,7 @@ def seed(output: Value, gradient: Any = None, *, constant: bool = False) -> Any:
     if not isinstance(output, Value):
         raise TypeError(f"the output must be a Tensor, but is {type(output).__name__}")
     if not output._requires_grad and not constant:
-        raise TypeError(
-            f"{described(output)} requires no gradient; make what it is computed from with "
-            "requires_grad=True, and compute it outside no_grad"
-        )
+        raise no_gradient(output)
     shape, dtype = output._data.shape, output._data.dtype
     if gradient is None:
         if output._data.size != 1:
@@ -183,7 +197,7 @@ def seed(output: Value, gradient: Any = None, *, constant: bool = False) -> Any:
                 f"{described(output)} is not a scalar, so it has no one gradient; reduce it first, "
                 f"as in output.sum().backward(), or pass gradient= a cotangent of shape {shape}"
             )
-        return frozen(np.ones(shape, dtype))
+        return frozen(np.ones(shape, dtype)) if shape else dtype.type(1)
     try:
         g: Any = gradient if isinstance(gradient, Value) else frozen(gradient)
     except TypeError as error:
@@ -211,22 +225,29 @@ def fitted(c: Any, x: Value, node: Value) -> Any:
             ) from None
     shape, dtype = x._data.shape, x._data.dtype
     if c.shape != shape:
-        if len(shape) == 1 and c.__class__ is np.ndarray and c.shape[1:] == shape:
-            c = np.ones(len(c), c.dtype).dot(c)  # a bias beside a batch: half the time of a sum
-            return c if c.dtype == dtype else c.astype(dtype)
-        sizes, extra = c.shape, len(c.shape) - len(shape)
-        axes = (*range(extra), *(i for i, n in enumerate(shape, extra) if n == 1 != sizes[i]))
-        add = np.add.reduce if isinstance(c, np.ndarray) else type(c).sum
-        if extra < 0 or (c := add(c, axis=axes, keepdims=True)).shape[extra:] != shape:
-            assert node.op is not None
+        extra = len(c.shape) - len(shape)
+        if extra < 0 or any(n != m and n != 1 for n, m in zip(shape, c.shape[extra:], strict=True)):
             raise ValueError(
-                f"a rule of {node.op.name} returned a gradient of shape {sizes} for "
+                f"a rule of {node.op.name} returned a gradient of shape {c.shape} for "  # type: ignore[union-attr]
                 f"{described(x)}; it must return the shape of the input, or of what the input was "
                 "broadcast to"
             )
-        if extra:
-            c = c.reshape(shape)
+        add: Any = unbroadcast if isinstance(c, Value) else unbroadcast.forward
+        c = add(c, shape)
     return c if c.dtype == dtype else c.astype(dtype)
+
+
+@Op
+def unbroadcast(x: Any, shape: tuple[int, ...] = ()) -> Any:
+    """x summed over the axes along which an array of `shape` was broadcast to that of x."""
+    if len(shape) == 1 and x.shape[1:] == shape:
+        return np.ones(len(x), x.dtype).dot(x)  # a bias beside a batch: half the time of a sum
+    extra = x.ndim - len(shape)
+    axes = (*range(extra), *(i for i, n in enumerate(shape, extra) if n == 1 != x.shape[i]))
+    return np.add.reduce(x, axis=axes, keepdims=True).reshape(shape)
+
+
+unbroadcast.vjp(lambda g, out, x, shape: np.broadcast_to(g, x.shape))
 
 
 def reachable(output: Value) -> list[Value]:
@@ -243,34 +264,56 @@ def reachable(output: Value) -> list[Value]:
 
 def between(output: Value, inputs: Collection[Value]) -> set[Value]:
     """The values on some path of gradients from `output` to one of `inputs`, with both."""
+    oldest = min([x.index for x in inputs], default=output.index)
+    whole, seen, queue = True, {output}, [output]
+    for value in queue:
+        for x in value.inputs:
+            if isinstance(x, Value) and x._requires_grad and x not in seen:
+                if x.index < oldest or (x.op is None and x not in inputs):
+                    whole = False
+                else:
+                    seen.add(x)
+                    queue.append(x)
+    if whole and output.op is not None:  # every path ends at one of the inputs
+        return seen
     found: set[Value] = set()
-    for value in reachable(output):
-        if value._requires_grad and (
-            value in inputs or any(isinstance(x, Value) and x in found for x in value.inputs)
-        ):
+    for value in sorted(seen, key=lambda value: value.index):
+        if value in inputs or any(isinstance(x, Value) and x in found for x in value.inputs):
             found.add(value)
     return found
 
 
-def as_seen(node: Value) -> tuple[Any, ...]:
-    """The inputs of a node as Tensors that hold what its op saw.
+def as_seen(node: Value, index: int) -> tuple[Any, ...]:
+    """The inputs of a node as values that hold what its op saw, for a gradient that was asked
+    for at an index.
 
-    One that was given new data since is replaced by its old value. That is a node of its
-    own, without a derivative: a second one would mix old and new values.
+    One that was given new data since is replaced by a value with the old. If it had been given
+    it before the gradient was asked for, that value has no derivative: it would mix old and new.
     """
     return tuple(
-        outdated(x, array) if isinstance(x, Value) and x._data is not array else x
+        outdated(x, array, index)
+        if isinstance(x, Value) and x._data is not array and x.op is None
+        else x
         for x, array in zip(node.inputs, node.arrays, strict=True)
     )
 
 
-def outdated(x: Value, array: Any) -> Any:
+def outdated(x: Value, array: Any, index: int) -> Any:
     """A stand-in for x with the data it had."""
     if not x._requires_grad:
         return new(type(x))._hold(array)
-    old = before(x, of=described(x))
+    old = itself(x) if x.changed > index else before(x, of=described(x))
     old._data, old.arrays = array, (array,)
     return old
+
+
+@Op
+def itself(x: Any) -> Any:
+    """x, as a value of its own."""
+    return x
+
+
+itself.vjp(lambda g, out, x: g)
 
 
 @Op
@@ -284,6 +327,14 @@ def _(g: Any, out: Any, x: Any, of: str) -> Any:
     raise RuntimeError(
         f"{of} was given new data after the output was computed, so a derivative of its gradient "
         "would mix old and new values; compute the output again first"
+    )
+
+
+def no_gradient(output: Value) -> TypeError:
+    """What to say where an output depends on nothing that requires a gradient."""
+    return TypeError(
+        f"{described(output)} requires no gradient; make what it is computed from with "
+        "requires_grad=True, and compute it outside no_grad"
     )
 
 

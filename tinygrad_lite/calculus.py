@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
 
-from .backward import between, messages, reachable, seed
+from .backward import arrived, between, reachable, seed
+from .deferred import deferred
 from .ops import positive, stack
 from .tensor import Tensor
-from .value import CONTEXT, Context, Value, _Change, described, no_grad
+from .value import CONTEXT, Value, described, no_grad, recording
 
 
 @overload
@@ -25,8 +25,8 @@ def grad(
 def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = False) -> Any:
     """The gradient of `output` with respect to each input, as Tensors of their shapes.
 
-    They are recorded, so they can be differentiated again, drawn, and stepped; inside
-    `no_grad` they are not, and cost little more than `backward`. `.grad` stays as it is.
+    They can be differentiated again, drawn, and stepped (not so if taken inside `no_grad`);
+    until they are, they cost little more than `backward`. `.grad` stays as it is.
     `gradient` is the cotangent of the output, needed unless it is a scalar. Where the
     output does not depend on an input, as when it was computed inside `no_grad`, its
     gradient is zeros, or, with ``strict=True``, an error. One Tensor gives one Tensor, a
@@ -43,7 +43,7 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
     no gradient; NotImplementedError where an op has no rule. To differentiate the result
     with respect to a tensor that was given new data before is a RuntimeError.
     """
-    several = isinstance(inputs, Iterable) and not isinstance(inputs, Tensor)
+    several = not isinstance(inputs, Tensor) and isinstance(inputs, Iterable)
     wanted = tuple(inputs) if several else (inputs,)
     for x in wanted:
         if not isinstance(x, Tensor):
@@ -51,37 +51,32 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
                 f"the inputs of grad must be Tensors, but one is {type(x).__name__}; for the "
                 "gradient of a function use value_and_grad(f)(x)"
             )
-        if not x.requires_grad:
+        if not x._requires_grad:
             raise TypeError(
                 f"{described(x)} requires no gradient, so none can be taken; make it with "
                 "requires_grad=True"
             )
     start = seed(output, gradient, constant=True)
-    recording = CONTEXT.get().recording
-    if recording != isinstance(start, Value):
-        start = Tensor(start) if recording else start._data
-    found: dict[Value, Tensor] = {}
-    path = between(output, set(wanted)) if output.requires_grad else set()
+    ends = set(wanted)
+    path = between(output, ends) if output._requires_grad else set()
+    found: dict[Value, Any] = {}
     if output in path:
-        for node, g, _, _ in messages(output, start, record=recording, within=path):
-            found[node] = g
+        if CONTEXT.get().recording:
+            found = deferred(output, start, path, ends)
+        else:
+            found = arrived(output, start._data if isinstance(start, Value) else start, path, ends)
+    gradients = []
     for x in wanted:
-        if x not in found:
+        g = found.get(x)
+        if g is None:
             if strict:
                 raise ValueError(
                     f"{described(output)} does not depend on {described(x)}; leave out strict=True "
                     "to get zeros"
                 )
-            found[x] = Tensor(np.zeros_like(x.data))
-    gradients = tuple(g if isinstance(g := found[x], Tensor) else Tensor(g) for x in wanted)
-    return gradients if several else gradients[0]
-
-
-class _recorded(_Change):
-    """Record even inside `no_grad`, as what follows must, to differentiate at all."""
-
-    def _changed(self, context: Context) -> Context:
-        return replace(context, recording=True)
+            g = np.zeros_like(x.data)
+        gradients.append(g if isinstance(g, Tensor) else Tensor(g))
+    return tuple(gradients) if several else gradients[0]
 
 
 def own(x: Any) -> Tensor:
@@ -125,7 +120,7 @@ def value_and_grad(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Any]
     Raises: as `grad`, when called.
     """
 
-    @_recorded()
+    @recording()
     def both(*inputs: Any) -> tuple[Tensor, Any]:
         arguments = [own(x) for x in inputs]
         value = f(*arguments)
@@ -134,7 +129,7 @@ def value_and_grad(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Any]
     return both
 
 
-@_recorded()
+@recording()
 def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any], Any]]:
     """f's value at the inputs, and its pullback: the function from a cotangent u of the
     value to u times the Jacobian, for each input (one: a Tensor, several: a tuple).
@@ -149,10 +144,10 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
     """
     arguments = [own(x) for x in inputs]
     value = f(*arguments)
-    return value, _recorded()(lambda cotangent: one_or_all(pulled(value, arguments, cotangent)))
+    return value, recording()(lambda cotangent: one_or_all(pulled(value, arguments, cotangent)))
 
 
-@_recorded()
+@recording()
 def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
     """f's value at the inputs, and the Jacobian times the tangents: how the value moves as
     the inputs move along them. Inputs and tangents are one array each, or tuples of them.
@@ -183,7 +178,7 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     return value, pulled(sum(along[1:], along[0]), [u])[0]
 
 
-@_recorded()
+@recording()
 def jacobian(f: Callable[..., Tensor], *inputs: Any) -> Any:
     """The derivative of each element of f's value by each element of the inputs.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, overload
 
 import numpy as np
+from numpy import ndarray
 
 from .value import CONTEXT, REAL, Value, described, frozen, next_index, user_line
 
@@ -158,33 +159,49 @@ class Op:
             cls, args, arrays, requires_grad = self._mixed(args)
         else:
             return self._unrecorded((args,) if self.sequence else args, static)
-        return self._recorded(cls, args, arrays, static or self.params, requires_grad)
+        static = static or self.params
+        try:
+            data = self.compute(*arrays, **static) if static else self.compute(*arrays)
+        except (ValueError, IndexError) as error:
+            raise self._explained(error, args) from None
+        return self._made(cls, data, args, arrays, static, requires_grad)
 
     def binary(self, x1: Any, x2: Any) -> Any:
-        """What ``self(x1, x2)`` gives, 0.2 us sooner: Tensor's operators call this."""
+        """What ``self(x1, x2)`` gives, 0.3 us sooner: Tensor's operators call this."""
+        arrays: tuple[Any, ...]
         if isinstance(x1, Value) and isinstance(x2, Value):
-            requires_grad, arrays = x1._requires_grad or x2._requires_grad, (x1._data, x2._data)
-            return self._recorded(x1.__class__, (x1, x2), arrays, self.params, requires_grad)
-        if isinstance(x1, Value) and x2.__class__ in NUMBERS:
-            given, requires_grad = (x1._data, x2), x1._requires_grad
-            return self._recorded(x1.__class__, (x1, x2), given, self.params, requires_grad)
-        return self(x1, x2)
+            arrays, requires_grad = (x1._data, x2._data), x1._requires_grad or x2._requires_grad
+        elif isinstance(x1, Value) and x2.__class__ in NUMBERS:
+            arrays, requires_grad = (x1._data, x2), x1._requires_grad
+        else:
+            return self(x1, x2)
+        try:
+            data = self.compute(*arrays)
+        except (ValueError, IndexError) as error:
+            raise self._explained(error, (x1, x2)) from None
+        return self._made(x1.__class__, data, (x1, x2), arrays, self.params, requires_grad)
 
-    def _recorded(
+    def _made(
         self,
         cls: type[Value],
+        data: Any,
         args: tuple[Any, ...],
         arrays: tuple[Any, ...],
         static: dict[str, Any],
         requires_grad: bool,
     ) -> Any:
-        """The result for these inputs, as a value that knows them."""
-        try:
-            data = self.compute(*arrays, **static) if static else self.compute(*arrays)
-        except (ValueError, IndexError) as error:
-            raise self._explained(error, args) from None
+        """What forward returned for these inputs, as a value that knows them."""
         if data.__class__ not in FLOATS:
-            data, requires_grad = self._checked(data, requires_grad)
+            # As `_checked` does where all is as usual, 0.5 us sooner; write=False takes 0.1 more.
+            if (
+                data.__class__ is ndarray
+                and data.base is None
+                and data.dtype in USUAL
+                and data.ndim
+            ):
+                data.setflags(False)  # type: ignore[call-arg]
+            else:
+                data, requires_grad = self._checked(data, requires_grad)
         out, now = new(cls), CONTEXT.get()
         if not now.recording:
             return out._hold(data)
@@ -268,9 +285,6 @@ class Op:
 
     def _checked(self, data: Any, requires_grad: bool) -> tuple[Any, bool]:
         """What forward returned, checked and read-only, and whether it can require a gradient."""
-        if data.__class__ is np.ndarray and data.ndim and data.dtype in USUAL and data.base is None:
-            data.setflags(write=False)  # all that follows, where it is as usual: 0.4 us quicker
-            return data, requires_grad
         if data is None:
             raise TypeError(f"{self.name} returned nothing; its function must return an array")
         if not isinstance(data, (np.ndarray, np.generic)):

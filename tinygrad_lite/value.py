@@ -30,7 +30,9 @@ PACKAGE = os.path.dirname(__file__) + os.sep
 
 REAL = "fiub"  # the kinds of dtype a Tensor may have
 
-next_index = count().__next__  # creation order: inputs always have smaller indices
+# Creation order: inputs always have smaller indices. The room between two indices is for
+# what is recorded later than it was computed (deferred.py).
+next_index = count(0, 1 << 32).__next__
 
 
 class Value:
@@ -45,7 +47,8 @@ class Value:
     # One slotted object per node, no closure: the garbage collector's work stays small.
     __slots__ = (  # noqa: RUF023 (in the order of what they say)
         "_data", "_requires_grad", "_name", "grad",
-        "op", "inputs", "arrays", "params", "scope", "index", "source", "cotangent", "__weakref__",
+        "op", "inputs", "arrays", "params", "scope", "index", "source",
+        "changed", "cotangent", "__weakref__",
     )  # fmt: skip
 
     _data: np.ndarray | np.generic
@@ -59,6 +62,7 @@ class Value:
     scope: tuple[str, ...]
     index: int
     source: tuple[str, int] | None
+    changed: int  # when a leaf was last given new data, as an index; unset if it never was
     cotangent: Any  # what backward last started with here; unset if it never did
 
     def __init__(
@@ -116,7 +120,7 @@ class Value:
                 f"new data for {described(self)} must fit its dtype {dtype}, but has dtype "
                 f"{array.dtype}; make a new Tensor instead"
             )
-        self._data = frozen(array, dtype)
+        self._data, self.changed = frozen(array, dtype), next_index()
 
     @property
     def requires_grad(self) -> bool:
@@ -278,6 +282,13 @@ class no_grad(_Change):
 
     def _changed(self, context: Context) -> Context:
         return replace(context, recording=False)
+
+
+class recording(_Change):
+    """Record even inside `no_grad`, as whoever differentiates must."""
+
+    def _changed(self, context: Context) -> Context:
+        return replace(context, recording=True)
 
 
 class scope(_Change):

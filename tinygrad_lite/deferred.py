@@ -1,0 +1,124 @@
+"""Gradients whose record is made only if someone asks how they came about.
+
+What `grad` gives can be differentiated again, drawn and stepped, but seldom is; and to
+record a reverse pass takes three times as long as to compute it. So it is computed, and
+the gradients remember the pass. Whoever follows one of them to what it was made from, as
+every walk over a graph does, has the pass made again, recorded, and finds nodes like others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from .backward import arrived, itself, messages
+from .op import new
+from .tensor import Tensor
+from .value import CONTEXT, Context, Value, next_index
+
+RECORDING = RLock()
+SLOT: Any = Value.__dict__["op"]  # where a Deferred gradient keeps its pass
+
+
+def late(name: str) -> Any:
+    """An attribute that a Deferred gradient has once its pass is recorded."""
+
+    def get(gradient: Tensor) -> Any:
+        with RECORDING:
+            if type(gradient) is Deferred:
+                SLOT.__get__(gradient).record()
+        return getattr(gradient, name)
+
+    return property(get)
+
+
+class Deferred(Tensor):
+    """A gradient that is not recorded yet. All take it for a Tensor, and it becomes one."""
+
+    __slots__ = ()
+    __class__ = property(lambda self: Tensor)
+    op, inputs, arrays, params = late("op"), late("inputs"), late("arrays"), late("params")
+    index, requires_grad = late("index"), late("requires_grad")
+
+
+@dataclass(slots=True)
+class Pass:
+    """A reverse pass that was computed, and what it takes to record it."""
+
+    output: Value
+    start: Any
+    path: Collection[Value]
+    context: Context
+    index: int  # the record goes between this and the next index that anyone gets
+    gradients: list[tuple[Value, ref[Deferred]]]
+
+    def record(self) -> None:
+        """Make the pass again, recorded, and make its gradients nodes of the record."""
+        wanted = {x: g for x, gradient in self.gradients if (g := gradient()) is not None}
+        since, token = next_index(), CONTEXT.set(self.context)
+        start = self.start if isinstance(self.start, Value) else new(Tensor)._hold(self.start)
+        try:
+            with np.errstate(all="ignore"):  # it has warned when it was computed
+                stream = messages(self.output, start, record=self.index, within=self.path)
+                found = {node: g for node, g, _, _ in stream if node in wanted}
+            uses = Counter(id(found[x]) for x in wanted)
+            nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
+            for x in wanted:
+                g = found[x]
+                if uses[id(g)] > 1 or g.index < since:  # it cannot become this gradient alone
+                    g = itself(g) if g._requires_grad else new(Tensor)._hold(g._data)
+                nodes[g] = wanted[x]
+        finally:
+            CONTEXT.reset(token)
+        record = sorted(younger(nodes, since), key=lambda node: node.index)
+        for i, node in enumerate(record, self.index + 1):
+            node.index = i
+            for x in node.inputs:
+                if isinstance(x, Value) and x in nodes:
+                    node.inputs = tuple(
+                        nodes.get(x, x) if isinstance(x, Value) else x for x in node.inputs
+                    )
+                    break
+        for node, becoming in nodes.items():
+            for name in ("op", "inputs", "arrays", "params", "index", "source", "_requires_grad"):
+                Value.__dict__[name].__set__(becoming, getattr(node, name))
+            object.__dict__["__class__"].__set__(becoming, Tensor)  # now all of it is there
+
+
+def deferred(
+    output: Value, start: Any, path: Collection[Value], inputs: Collection[Value]
+) -> dict[Value, Tensor]:
+    """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
+    now = CONTEXT.get()
+    this = Pass(output, start, path, now, next_index(), [])
+    array = start._data if isinstance(start, Value) else start
+    found: dict[Value, Any] = arrived(output, array, path, inputs)
+    for x, g in found.items():
+        gradient: Any = new(Deferred)
+        found[x] = gradient
+        gradient._data, _ = itself._checked(g, True)
+        gradient._requires_grad, gradient._name, gradient.grad = True, None, None
+        gradient.scope, gradient.source = now.scope, None
+        SLOT.__set__(gradient, this)
+        this.gradients.append((x, ref(gradient)))
+    if now.sources:  # what is recorded has the line that is running now
+        this.record()
+    return found
+
+
+def younger(values: Collection[Value], since: int) -> set[Value]:
+    """The values that these were computed from, and they, made after the index `since`."""
+    seen = {value for value in values if value.index > since}
+    stack = list(seen)
+    while stack:
+        for x in stack.pop().inputs:
+            if isinstance(x, Value) and x.index > since and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return seen
