@@ -62,7 +62,13 @@ def disagreement(engine, workload, scale=1.0):
 
 
 def serve(engine, connection):
-    """What a worker does: check a workload when it is named, run it when told how often."""
+    """What a worker does: check a workload when it is named, run it when told how often.
+
+    glibc gives freed memory back to the system, to be cleared anew, if there is more of it than
+    twice the largest array freed so far. A step whose arrays are just that large takes up to
+    eight times as long, by the luck of what ran before; so each engine first frees a large one.
+    """
+    np.empty(31 << 20, np.uint8)
     step = None
     while (message := connection.recv()) is not None:
         if isinstance(message, tuple):

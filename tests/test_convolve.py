@@ -31,6 +31,21 @@ CASES = {
     "groups": (2, 4, (6, 5), 6, (3, 3), {"groups": 2, "padding": 1}),
     "depthwise": (2, 3, (6, 6), 3, (3, 3), {"groups": 3, "stride": 2}),
     "depthwise, two each": (1, 2, (6, 6), 4, (3, 3), {"groups": 2}),
+    "planes": (3, 3, (6, 7), 3, (3, 3), {"groups": 3, "padding": 1}),
+    "planes, narrower outputs": (2, 3, (6, 7), 3, (3, 2), {"groups": 3}),
+    "planes, wider outputs": (2, 1, (4, 5), 1, (2, 3), {"padding": (1, 4)}),
+    "planes, dilation": (2, 2, (9, 8), 2, (3, 3), {"groups": 2, "dilation": (2, 3), "padding": 3}),
+    "planes, taps beyond": (
+        1,
+        2,
+        (5, 4),
+        2,
+        (2, 3),
+        {"dilation": (1, 6), "padding": (0, 6), "groups": 2},
+    ),
+    "planes, stride": (2, 3, (7, 9), 3, (3, 4), {"groups": 3, "stride": (2, 3), "padding": (1, 2)}),
+    "planes, stride beyond": (2, 2, (7, 9), 2, (2, 3), {"groups": 2, "stride": 4}),
+    "planes, a row": (2, 2, (1, 9), 2, (1, 4), {"groups": 2, "padding": (0, 2)}),
     "many channels": (1, 40, (5, 5), 3, (3, 3), {"padding": 1}),
     "many outputs": (1, 3, (5, 5), 40, (3, 3), {"padding": 1}),
     "long rows": (2, 2, (3, 40), 3, (2, 3), {"padding": 1}),
@@ -61,7 +76,8 @@ def case(name, dtype=np.float64):
 
 def definition(x, w, g, geometry):
     """The convolution of x and w, and the gradients of <it, g>: every product by itself."""
-    (sh, sw), (ph, pw), (dh, dw), groups = geometry[1:]
+    (sh, sw), (ph, pw), (dh, dw) = geometry.stride, geometry.padding, geometry.dilation
+    groups = geometry.groups
     x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     out, dx, dwt = np.zeros_like(g), np.zeros_like(x), np.zeros_like(w)
     o, c, kh, kw = w.shape
@@ -104,16 +120,28 @@ def test_each_strategy_is_the_definition(name, dtype):
     x, w, g, geometry, _ = case(name, dtype)
     out, dx, dw = definition(x, w, g, geometry)
     size, out_size, groups = x.shape[2:], g.shape[2:], geometry.groups
-    close(strategies.gather(x, w, None, geometry), out)
-    close(strategies.scatter(g, w, None, size, geometry), dx)
-    close(strategies.gather_kernel(x, g, geometry), dw)
+    for gather, gather_kernel in (
+        (strategies.gather, strategies.gather_kernel),
+        (strategies.gather_rows, strategies.gather_rows_kernel),
+    ):
+        close(gather(x, w, geometry), out)
+        close(gather_kernel(x, g, geometry), dw)
+        if (turned := geometry.turned) is not None:
+            other = strategies.turn(w, groups)
+            close(gather(g, other, turned), dx)
+            close(strategies.turn(gather_kernel(g, x, turned), groups), dw)
+    close(strategies.scatter(g, w, size, geometry), dx)
+    if turned is not None:
+        close(strategies.scatter(x, other, out_size, turned), out)
     if geometry.dilation == (1, 1):
         close(strategies.interleave(g, w, size, geometry), dx)
-    if (turned := geometry.turned()) is not None:
-        other = strategies.turn(w, groups)
-        close(strategies.scatter(x, other, None, out_size, turned), out)
-        close(strategies.gather(g, other, None, turned), dx)
-        close(strategies.turn(strategies.gather_kernel(g, x, turned), groups), dw)
+    if geometry.pointwise:
+        close(strategies.pointwise(x, w, geometry), out)
+        close(strategies.pointwise_image(g, w, size, geometry), dx)
+        close(strategies.pointwise_kernel(x, g, geometry), dw)
+    if geometry.stride == (1, 1) and x.shape[1] == len(w) == groups:
+        close(strategies.depthwise(x, w, geometry), out)
+        close(strategies.depthwise_kernel(x, g, geometry), dw)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -197,11 +225,9 @@ def test_dtypes_are_promoted_as_numpy_promotes_them():
 
 
 def test_the_fewer_channels_are_moved():
-    geometry = geometry_of((3, 3), **DEFAULTS)
-    assert strategies.gathering(1, 32, geometry)
-    assert strategies.gathering(32, 32, geometry)
-    assert not strategies.gathering(32, 1, geometry)
-    assert strategies.gathering(32, 1, geometry_of((1, 1), **DEFAULTS))  # which moves nothing
+    assert strategies.gathering(1, 32)
+    assert strategies.gathering(32, 32)
+    assert not strategies.gathering(32, 1)
 
 
 def peak(function, *args, **kwargs):
