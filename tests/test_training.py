@@ -1,12 +1,14 @@
 """Optimisers against PyTorch's, first weights, batches, and the parameters' file."""
 
+import gc
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 from conftest import require
 
-from tinygrad_lite import Tensor, tanh
+from tinygrad_lite import Tensor, grad, tanh
 from tinygrad_lite.training import SGD, Adam, batches, he_normal, load, save, xavier_normal
 
 
@@ -61,6 +63,43 @@ def test_a_step_keeps_float32_forgets_the_gradient_and_spares_what_has_none(opti
     moved = W.numpy()
     descent.step()  # no backward since: nothing to go by
     np.testing.assert_array_equal(W.data, moved)
+
+
+@pytest.mark.parametrize("through", ["backward", "grad", "the gradient's norm"])
+def test_a_thousand_steps_take_no_more_memory_than_one(through):
+    """And that by reference counting alone: nothing waits for the garbage collector. (Python
+    itself keeps up to 2,000 freed tuples of each length: the first steps fill that store.)"""
+    ps = parameters()
+    optimiser = SGD(ps, lr=1e-3)
+
+    def step():
+        value = loss(*ps)
+        if through == "backward":
+            value.backward()
+            optimiser.step()
+            return
+        gradients = grad(value, ps)
+        if through == "grad":
+            for p, g in zip(ps, gradients, strict=True):
+                p.data = p.data - 1e-3 * g.data
+        else:
+            (value + sum((g * g).sum() for g in gradients)).backward()
+            optimiser.step()
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2500):
+            step()
+        tracemalloc.start()
+        step()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(1000):
+            step()
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000  # one array a step is 100,000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_the_learning_rate_may_change_between_steps():

@@ -88,6 +88,7 @@ class Op:
         )
         self.rules: list[Rule | None] = [None] * inputs
         self.plain = False
+        self.count = inputs if not self.static and not sequence else -1  # what a rule takes: arrays
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         # A call with exactly this many positional arguments needs no binding.
         complete = not sequence and all(name in self.defaults for name in self.static)
@@ -168,18 +169,19 @@ class Op:
 
     def binary(self, x1: Any, x2: Any) -> Any:
         """What ``self(x1, x2)`` gives, 0.3 us sooner: Tensor's operators call this."""
-        arrays: tuple[Any, ...]
+        a1: Any
+        a2: Any
         if isinstance(x1, Value) and isinstance(x2, Value):
-            arrays, requires_grad = (x1._data, x2._data), x1._requires_grad or x2._requires_grad
+            a1, a2, requires_grad = x1._data, x2._data, x1._requires_grad or x2._requires_grad
         elif isinstance(x1, Value) and x2.__class__ in NUMBERS:
-            arrays, requires_grad = (x1._data, x2), x1._requires_grad
+            a1, a2, requires_grad = x1._data, x2, x1._requires_grad
         else:
             return self(x1, x2)
         try:
-            data = self.compute(*arrays)
+            data = self.compute(a1, a2)
         except (ValueError, IndexError) as error:
             raise self._explained(error, (x1, x2)) from None
-        return self._made(x1.__class__, data, (x1, x2), arrays, self.params, requires_grad)
+        return self._made(x1.__class__, data, (x1, x2), (a1, a2), self.params, requires_grad)
 
     def _made(
         self,
