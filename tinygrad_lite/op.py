@@ -30,6 +30,7 @@ BROADCAST = "shapes are aligned from the right, and each pair of sizes must be e
 USUAL = {np.dtype(np.float64), np.dtype(np.float32)}
 FLOATS = {np.float64, np.float32, np.float16, np.longdouble}
 NUMBERS = {float, int, bool}
+FIXED = {*NUMBERS, str, type(None)}  # kinds of static parameters that need no settling
 ARRAYS = (np.ndarray, np.generic, float, int, type(None))
 CONSTANTS = (np.generic, float, int, type(None))  # immutable inputs that need no wrapping
 
@@ -167,21 +168,28 @@ class Op:
             raise self._explained(error, args) from None
         return self._made(cls, data, args, arrays, static, requires_grad)
 
-    def binary(self, x1: Any, x2: Any) -> Any:
-        """What ``self(x1, x2)`` gives, 0.3 us sooner: Tensor's operators call this."""
-        a1: Any
-        a2: Any
-        if isinstance(x1, Value) and isinstance(x2, Value):
-            a1, a2, requires_grad = x1._data, x2._data, x1._requires_grad or x2._requires_grad
-        elif isinstance(x1, Value) and x2.__class__ in NUMBERS:
-            a1, a2, requires_grad = x1._data, x2, x1._requires_grad
-        else:
-            return self(x1, x2)
-        try:
-            data = self.compute(a1, a2)
-        except (ValueError, IndexError) as error:
-            raise self._explained(error, (x1, x2)) from None
-        return self._made(x1.__class__, data, (x1, x2), (a1, a2), self.params, requires_grad)
+    @property
+    def infix(self) -> Callable[[Any, Any], Any]:
+        """A function that gives what ``self(x1, x2)`` gives, 0.4 us sooner: the methods of
+        Tensor's operators."""
+        compute, made, params = self.compute, self._made, self.params
+
+        def infix(x1: Any, x2: Any) -> Any:
+            a1: Any
+            a2: Any
+            if isinstance(x1, Value) and isinstance(x2, Value):
+                a1, a2, requires_grad = x1._data, x2._data, x1._requires_grad or x2._requires_grad
+            elif isinstance(x1, Value) and x2.__class__ in NUMBERS:
+                a1, a2, requires_grad = x1._data, x2, x1._requires_grad
+            else:
+                return self(x1, x2)
+            try:
+                data = compute(a1, a2)
+            except (ValueError, IndexError) as error:
+                raise self._explained(error, (x1, x2)) from None
+            return made(x1.__class__, data, (x1, x2), (a1, a2), params, requires_grad)
+
+        return infix
 
     def _made(
         self,
@@ -245,7 +253,9 @@ class Op:
         n = len(self.inputs)
         if not static and len(args) == n + len(self.static) and not self.sequence:
             rest = zip(self.static, args[n:], strict=True)  # all given by position: 2 us quicker
-            return args[:n], {name: self._settled(name, value) for name, value in rest}
+            return args[:n], {
+                name: x if x.__class__ in FIXED else self._settled(name, x) for name, x in rest
+            }
         positional = dict(zip((*self.inputs, *self.static), args, strict=False))
         bound = {**self.defaults, **positional, **static}
         names = {*self.inputs, *self.static}

@@ -99,29 +99,20 @@ class Tensor(Value):
 
     # Python's operators
 
-    def __add__(self, other: Any) -> Tensor:
-        return add.binary(self, other)
+    __add__, __sub__, __mul__ = add.infix, subtract.infix, multiply.infix
+    __truediv__, __pow__, __matmul__ = divide.infix, power.infix, matmul.infix
 
     def __radd__(self, other: Any) -> Tensor:
-        return add.binary(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return subtract.binary(self, other)
+        return add(other, self)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return subtract.binary(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return multiply.binary(self, other)
+        return subtract(other, self)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return multiply.binary(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return divide.binary(self, other)
+        return multiply(other, self)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return divide.binary(other, self)
+        return divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
         return ops.floor_divide(self, other)
@@ -135,17 +126,11 @@ class Tensor(Value):
     def __rmod__(self, other: Any) -> Tensor:
         return ops.remainder(other, self)
 
-    def __pow__(self, other: Any) -> Tensor:
-        return power.binary(self, other)
-
     def __rpow__(self, other: Any) -> Tensor:
-        return power.binary(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return matmul.binary(self, other)
+        return power(other, self)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return matmul.binary(other, self)
+        return matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return ops.negative(self)

@@ -14,10 +14,16 @@ stride 1 that transpose is a convolution again, with the kernels turned by half 
 their inputs and outputs exchanged (`turn`). Hence each of the three products below can
 be computed in two ways, and `gathering` says which.
 
+Three cases are simpler. 1x1 kernels have nothing to move (`pointwise`). Where each output
+channel has one input channel, the product is too thin for the moving to pay, and planes are
+multiplied and added (`depthwise`). And of few outputs from large kernels, what takes time is
+to lay out the columns: then one row of the kernel at a time (`gather_rows`). `correlate`,
+`correlate_image` and `correlate_kernel` choose.
+
 All work goes by blocks of about BLOCK bytes of columns: they stay in the processor's
 cache, and however large the images are, beside the result no more is taken than a few
-times BLOCK (or the columns of one row of outputs, if they are more; `interleave` also
-takes a part of the image).
+times BLOCK (or the columns of one row of outputs, if they are more). `interleave` also
+takes a part of the image, and so do 1x1 kernels with a stride.
 """
 
 from __future__ import annotations
@@ -193,7 +199,7 @@ def pointwise(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """The convolution with 1x1 kernels: one matrix product for each image."""
     o, groups = len(w), geometry.groups
     out = np.empty((len(x), o, *geometry.out_size(x.shape[2:])), np.result_type(x, w))
-    product(w.reshape(groups, o // groups, -1), met(x, geometry), out=planes(out, groups))
+    product(w.reshape(groups, o // groups, -1), met(x, geometry), out=as_planes(out, groups))
     return out
 
 
@@ -206,27 +212,32 @@ def pointwise_image(
     shape = (len(g), groups * w.shape[1], *size)
     if geometry.stride == (1, 1):
         image = np.empty(shape, dtype)
-        product(kernels, planes(g, groups), out=planes(image, groups))
+        product(kernels, as_planes(g, groups), out=as_planes(image, groups))
         return image
     image, (sh, sw) = np.zeros(shape, dtype), geometry.stride
-    made = product(kernels, planes(g, groups))
+    made = product(kernels, as_planes(g, groups))
     image[:, :, ::sh, ::sw] = made.reshape(*shape[:2], *g.shape[2:])
     return image
 
 
 def pointwise_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.ndarray:
     """The gradient of 1x1 kernels: the sum over the images of a matrix product each."""
-    products = np.matmul(planes(g, geometry.groups), met(x, geometry).swapaxes(2, 3))
-    return products.sum(0).reshape(g.shape[1], -1, 1, 1)
+    gradients, pixels = as_planes(g, geometry.groups), met(x, geometry).swapaxes(2, 3)
+    (n, groups, o, _), c = gradients.shape, pixels.shape[3]
+    total = np.zeros((groups, o, c), np.result_type(x, g))
+    some = max(1, BLOCK // max(1, total.nbytes))  # products at a time
+    for i in range(0, n, some):
+        total += np.matmul(gradients[i : i + some], pixels[i : i + some]).sum(0)
+    return total.reshape(groups * o, c, 1, 1)
 
 
 def met(x: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """The pixels that 1x1 kernels meet, as `planes`."""
+    """The pixels that 1x1 kernels meet, as planes; with a stride, a copy."""
     (sh, sw), groups = geometry.stride, geometry.groups
-    return planes(x if sh == sw == 1 else x[:, :, ::sh, ::sw], groups)
+    return as_planes(x if sh == sw == 1 else x[:, :, ::sh, ::sw], groups)
 
 
-def planes(x: np.ndarray, groups: int) -> np.ndarray:
+def as_planes(x: np.ndarray, groups: int) -> np.ndarray:
     """(N, C, H, W) as (N, groups, C/groups, H*W): a view, if x is in C order."""
     n, c, h, w = x.shape
     return x.reshape(n, groups, c // groups, h * w)
@@ -237,11 +248,11 @@ def depthwise(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     taps meet, times the taps. Laid out as columns they would take longer to copy than to add."""
     (n, c, _, wd), (oh, ow) = x.shape, geometry.out_size(x.shape[2:])
     out = np.empty((n, c, oh, ow), np.result_type(x, w))
-    for images, channels, met in planes_met(x, geometry):
+    for images, channels, seen_by in planes_met(x, geometry):
         block, taps = out[images, channels], w[channels]
         made = block.reshape(*block.shape[:2], 1, oh * ow) if ow >= wd else None
-        made = product(taps[:, :, 0], met[0], out=made)
-        for u, planes in enumerate(met[1:], 1):
+        made = product(taps[:, :, 0], seen_by[0], out=made)
+        for u, planes in enumerate(seen_by[1:], 1):
             made += product(taps[:, :, u], planes)
         if ow < wd:
             block[...] = made.reshape(*block.shape[:3], wd)[..., :ow]
@@ -252,14 +263,14 @@ def depthwise_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.nda
     """The gradient of the kernels where each output channel has one input channel."""
     (_, c, _, ow), wd = g.shape, x.shape[3]
     total = np.zeros((c, 1, *geometry.kernel), np.result_type(x, g))
-    for images, channels, met in planes_met(x, geometry):
+    for images, channels, seen_by in planes_met(x, geometry):
         block = g[images, channels]
         if ow < wd:
             wide = np.zeros((*block.shape[:3], wd), g.dtype)
             wide[..., :ow] = block
             block = wide
         gradients = block.reshape(*block.shape[:2], -1, 1)
-        for u, planes in enumerate(met):
+        for u, planes in enumerate(seen_by):
             total[channels, 0, u] += np.matmul(planes, gradients).sum(0)[..., 0]
     return total
 
@@ -294,8 +305,8 @@ def planes_met(
             else:
                 left, right = max(0, -shift), min(width, wd - shift)
                 grid[:, :, v, ph : ph + h, left:right] = part[..., left + shift : right + shift]
-        met = [here[..., u * dh * width :][..., : oh * width] for u in range(kh)]
-        yield slice(i, i + images), slice(j, j + channels), met
+        views = [here[..., u * dh * width :][..., : oh * width] for u in range(kh)]
+        yield slice(i, i + images), slice(j, j + channels), views
 
 
 def gather_rows(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -308,9 +319,9 @@ def gather_rows(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
         block = out[image, :, rows].reshape(groups, o // groups, -1)
         for u, taken in enumerate(columns_by_row(x[image], rows, ow, geometry)):
             if u == 0:
-                np.matmul(kernels[u], taken, out=block)
+                product(kernels[u], taken, out=block)
             else:
-                block += np.matmul(kernels[u], taken)
+                block += product(kernels[u], taken)
     return out
 
 
