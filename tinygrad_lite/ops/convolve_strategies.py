@@ -46,8 +46,9 @@ GAP = 16
 # Adding a number to the place it belongs to costs as much as copying this many.
 SCATTER_COST = 4
 
-# Small images are put side by side until their columns have this many outputs.
-MERGED = 1024
+# Small images are put side by side until their columns have this many outputs. With 1024
+# four images of 32x32 take 1.2 to 1.4 times as long, from one channel or four.
+MERGED = 4096
 
 # What a row of a kernel should see of one image for the kernel to be taken row by row.
 BY_ROWS = 24 * 1024
@@ -331,6 +332,8 @@ def gather_rows_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.n
     total = np.zeros((kh, groups, c // groups * kw, o // groups), np.result_type(x, g))
     for image, rows in row_blocks(x, o, oh, ow, geometry):
         gradients = g[image, :, rows].reshape(groups, o // groups, -1).swapaxes(1, 2)
+        if kh >= 5 and o >= 16 * groups:  # BLAS likes them in order: 0.6 to 0.98 times the time
+            gradients = np.ascontiguousarray(gradients)
         for u, taken in enumerate(columns_by_row(x[image], rows, ow, geometry)):
             total[u] += np.matmul(taken, gradients)
     parts = total.reshape(kh, groups, c // groups, kw, o // groups)
@@ -447,6 +450,7 @@ def interleave(
             place = image[:, :, t * sh + a - ph :: sh, r * sw + b - pw :: sw]
             made = made[:, :, t : t + place.shape[2], r : r + place.shape[3]]
             place[:, :, : made.shape[2], : made.shape[3]] = made
+            del made  # before the next is there
     return image
 
 
