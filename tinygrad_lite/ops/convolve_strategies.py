@@ -287,7 +287,7 @@ def planes_met(
     oh, ow = geometry.out_size((h, wd))
     width, rows = max(wd, ow), oh + geometry.reach[0]
     size = (rows + 1) * width + pw
-    fit = max(1, BLOCK // (kw * size * x.itemsize))
+    fit = max(1, 2 * BLOCK // (kw * size * x.itemsize))  # a sixteenth less than with one block
     channels, images = min(c, fit), max(1, fit // c)
     held = np.zeros((min(n, images), channels, kw, size + GAP), x.dtype)
     for i, j in pairs(range(0, n, images), range(0, c, channels)):
@@ -378,7 +378,7 @@ def gather(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     oh, ow = geometry.out_size(x.shape[2:])
     out = np.empty((len(x), o, oh, ow), np.result_type(x, w))
     kernels = w.reshape(groups, o // groups, w[0].size)
-    for images, rows in blocks(x, oh, ow, geometry):
+    for images, rows in blocks(x, o, oh, ow, geometry):
         block, taken = out[images, :, rows], columns(x[images], rows, ow, geometry)
         if len(block) == 1 and taken.shape[2] == block[0, 0].size:
             product(kernels, taken, out=matrices(block, groups))
@@ -392,7 +392,7 @@ def gather_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.ndarra
     (_, o, oh, ow), c, groups = g.shape, x.shape[1] // geometry.groups, geometry.groups
     taps = c * geometry.kernel[0] * geometry.kernel[1]
     total = np.zeros((groups, taps, o // groups), np.result_type(x, g))
-    for images, rows in blocks(x, oh, ow, geometry):
+    for images, rows in blocks(x, o, oh, ow, geometry):
         block, taken = g[images, :, rows], columns(x[images], rows, ow, geometry)
         if taken.shape[2] == len(block) * block[0, 0].size:
             gradients = matrices(block, groups)
@@ -415,7 +415,7 @@ def scatter(g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geome
     )
     image = np.zeros((n, c, *size), np.result_type(g, w))
     kernels = w.reshape(groups, o // groups, w[0].size).swapaxes(1, 2)
-    for images, rows in blocks(image, oh, ow, geometry):
+    for images, rows in blocks(image, o, oh, ow, geometry):
         gradients = matrices(g[images, :, rows], groups)
         m, r = len(g[images]), rows.stop - rows.start
         taken = product(kernels, gradients).reshape(c, kh, kw, m, r, ow)
@@ -454,14 +454,18 @@ def interleave(
     return image
 
 
-def blocks(x: np.ndarray, oh: int, ow: int, geometry: Geometry) -> Iterator[tuple[slice, slice]]:
+def blocks(
+    x: np.ndarray, o: int, oh: int, ow: int, geometry: Geometry
+) -> Iterator[tuple[slice, slice]]:
     """Images, and rows of outputs, whose columns fill at most BLOCK bytes, if one row does.
 
-    Large images go in pieces, small ones several at a time, up to MERGED outputs together.
+    Large images go in pieces, small ones several at a time, up to MERGED outputs together
+    and a quarter of a block of results, which then have to be copied to their images.
     """
     taps = x.shape[1] * geometry.kernel[0] * geometry.kernel[1]
     rows = max(1, BLOCK // max(1, taps * ow * x.itemsize))
-    step = max(1, min(rows // oh, MERGED // (oh * ow)))
+    results = BLOCK // 4 // (o * oh * ow * x.itemsize)
+    step = max(1, min(rows // oh, MERGED // (oh * ow), results))
     rows = -(-oh // -(-oh // rows))  # pieces of nearly equal height
     for i in range(0, len(x), step):
         for top in range(0, oh, rows):
