@@ -1,6 +1,7 @@
 """Derivatives of every order, held to PyTorch's (torch.func) and to finite differences."""
 
 import gc
+import random
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -288,13 +289,66 @@ def test_one_gradient_is_made_from_another_of_the_same_pass():
     agree(grad(by_x.sum(), by_h), expected.detach())
 
 
-def test_equal_gradients_are_values_of_their_own():
+def test_what_arrives_at_two_values_is_one_gradient():
+    """As in PyTorch: and what is asked beside a gradient does not change what it is for."""
+    torch = require("torch")
     a, b = Tensor(2.0, requires_grad=True), Tensor(3.0, requires_grad=True)
-    c = Tensor(5.0, requires_grad=True)
-    by_a, by_b = grad((a + b) * c, [a, b])
-    by_a.name = "a's"
-    assert by_b.name is None
-    assert [g.item() for g in grad(by_a * by_a * by_b, [by_a, by_b, c])] == [50, 25, 75]
+    w = Tensor(5.0, requires_grad=True)
+    h = a * w
+    by_h, by_b, by_w = grad((h + b) ** 2, [h, b, w])
+    assert by_h is by_b
+    ta, tb, tw = (torch.tensor(x.item(), requires_grad=True) for x in (a, b, w))
+    th = ta * tw
+    theirs = torch.autograd.grad((th + tb) ** 2, [th, tb, tw], create_graph=True)
+    (expected,) = torch.autograd.grad(theirs[2] + theirs[1], theirs[0])
+    assert grad(by_w + by_b, by_h).item() == expected.item() == 3
+
+
+STEPS = {  # a step of a program, on two values, with either library's names
+    "multiply": lambda m, a, b: a * b,
+    "add": lambda m, a, b: a + b,
+    "tanh": lambda m, a, b: m.tanh(a),
+    "sigmoid": lambda m, a, b: m.sigmoid(a) * b,
+    "exp": lambda m, a, b: m.exp(0.3 * a),
+    "sum": lambda m, a, b: (a * b).sum(),
+    "mean": lambda m, a, b: (a * a).mean(),
+    "of 3": lambda m, a, b: m.stack([a.sum(), b.sum(), (a * a).sum()]).sum(),
+}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_programs_that_use_their_own_gradients(seed):
+    """A gradient is a value like others: used in what follows, and differentiated by."""
+    torch = require("torch")
+    choose = random.Random(seed)
+    draw = np.random.default_rng(seed).uniform
+    arrays = [draw(0.3, 1.2, choose.choice([(), (2,), (3, 2)])) for _ in range(4)]
+    pairs = [(Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)) for x in arrays]
+    leaves = list(pairs)
+    for _ in range(12):
+        (a, ta), (b, tb) = choose.choices(pairs, k=2)
+        if choose.random() < 0.7:
+            step = STEPS[choose.choice(list(STEPS))]
+            y, t = step(tl, a, b), step(torch, ta, tb)
+            if t.abs().max() < 50:
+                pairs.append((y, t))
+            continue
+        y, t = (a * b).sum() + (a * a * a).mean(), (ta * tb).sum() + (ta * ta * ta).mean()
+        known = [pair for pair in pairs if pair[0].requires_grad and pair[1].requires_grad]
+        by = choose.sample(known, min(len(known), 3))
+        if y.requires_grad and t.requires_grad:
+            theirs = torch.autograd.grad(
+                t, [x for _, x in by], create_graph=True, materialize_grads=True, allow_unused=True
+            )
+            pairs += zip(grad(y, [x for x, _ in by]), theirs, strict=True)
+            for ours, expected in pairs[-len(by) :]:
+                agree(ours, expected.detach())
+    total = sum(((y * y).sum() for y, _ in pairs[1:]), pairs[0][0].sum())
+    theirs = sum(((t * t).sum() for _, t in pairs[1:]), pairs[0][1].sum())
+    expected = torch.autograd.grad(theirs, [t for _, t in leaves])
+    total.backward()
+    for (x, _), g in zip(leaves, expected, strict=True):
+        np.testing.assert_allclose(x.grad, g, rtol=1e-9)
 
 
 def test_a_gradient_that_does_not_change_requires_none():

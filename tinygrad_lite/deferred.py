@@ -8,7 +8,6 @@ every walk over a graph does, has the pass made again, recorded, and finds nodes
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from threading import RLock
@@ -67,11 +66,10 @@ class Pass:
             with np.errstate(all="ignore"):  # it has warned when it was computed
                 stream = messages(self.output, start, record=self.index, within=self.path)
                 found = {node: g for node, g, _, _ in stream if node in wanted}
-            uses = Counter(id(found[x]) for x in wanted)
             nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
             for x in wanted:
                 g = found[x]
-                if uses[id(g)] > 1 or g.index < since:  # it cannot become this gradient alone
+                if g.index < since:  # it is not of the record
                     g = itself(g) if g._requires_grad else new(Tensor)._hold(g._data)
                 nodes[g] = wanted[x]
         finally:
@@ -99,14 +97,16 @@ def deferred(
     this = Pass(output, start, path, now, next_index(), [])
     array = start._data if isinstance(start, Value) else start
     found: dict[Value, Any] = arrived(output, array, path, inputs)
+    made: dict[int, Any] = {}  # one array is one gradient, as one Tensor would be
     for x, g in found.items():
-        gradient: Any = new(Deferred)
-        found[x] = gradient
-        gradient._data, _ = itself._checked(g, True)
-        gradient._requires_grad, gradient._name, gradient.grad = True, None, None
-        gradient.scope, gradient.source = now.scope, None
-        SLOT.__set__(gradient, this)
+        if (gradient := made.get(id(g))) is None:
+            gradient = made[id(g)] = new(Deferred)
+            gradient._data, _ = itself._checked(g, True)
+            gradient._requires_grad, gradient._name, gradient.grad = True, None, None
+            gradient.scope, gradient.source = now.scope, None
+            SLOT.__set__(gradient, this)
         this.gradients.append((x, ref(gradient)))
+        found[x] = gradient
     if now.sources:  # what is recorded has the line that is running now
         this.record()
     return found
