@@ -53,6 +53,7 @@ CALLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated")  # from NumPy 2.5
 @pytest.mark.parametrize(("f", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
 def test_numpy_functions_give_tensors_with_numpy_values(f, args):
     tensors = [leaf(a) if isinstance(a, np.ndarray) and a.dtype == float else a for a in args]

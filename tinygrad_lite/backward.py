@@ -169,6 +169,16 @@ def arrived(
     return found
 
 
+def references() -> int:
+    """What sys.getrefcount says of an object that one variable holds: 2, or where the
+    interpreter need not count its own use, as from Python 3.14, 1."""
+    _, g = {0: object()}.popitem()
+    return sys.getrefcount(g)
+
+
+ALONE = references()
+
+
 def store(arrived: dict[Value, Any]) -> None:
     """Add what arrived to `.grad`, as arrays that nobody else holds."""
     totals = []
@@ -176,7 +186,7 @@ def store(arrived: dict[Value, Any]) -> None:
         leaf, g = arrived.popitem()
         if leaf.grad is not None:
             g = np.asarray(leaf.grad + g)
-        elif not isinstance(g, np.ndarray) or g.base is not None or sys.getrefcount(g) > 2:
+        elif not isinstance(g, np.ndarray) or g.base is not None or sys.getrefcount(g) > ALONE:
             g = np.array(g)
         totals.append((leaf, g))
     for leaf, g in totals:

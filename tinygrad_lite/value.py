@@ -120,7 +120,8 @@ class Value:
                 f"new data for {described(self)} must fit its dtype {dtype}, but has dtype "
                 f"{array.dtype}; make a new Tensor instead"
             )
-        self._data, self.changed = frozen(array, dtype), next_index()
+        self._data = array if array.dtype == dtype else frozen(array, dtype)
+        self.changed = next_index()
 
     @property
     def requires_grad(self) -> bool:
