@@ -1,7 +1,7 @@
 """Gradients whose record is made only if someone asks how they came about.
 
 What `grad` gives can be differentiated again, drawn and stepped, but seldom is; and to
-record a reverse pass takes three times as long as to compute it. So it is computed, and
+record a reverse pass takes two to five times as long as to compute it. So it is computed, and
 the gradients remember the pass. Whoever follows one of them to what it was made from, as
 every walk over a graph does, has the pass made again, recorded, and finds nodes like others.
 """
