@@ -25,6 +25,7 @@ CASES = {
     "stride of rows": (2, 2, (7, 6), 3, (3, 3), {"stride": (2, 1), "padding": 1}),
     "stride of columns": (2, 2, (6, 7), 3, (3, 3), {"stride": (1, 2)}),
     "stride longer than the kernel": (1, 2, (8, 8), 3, (2, 2), {"stride": 3}),
+    "stride, rows at the end": (1, 2, (7, 10), 2, (5, 5), {"stride": 3, "padding": 3}),
     "padding": (2, 2, (5, 6), 3, (3, 3), {"padding": (2, 1)}),
     "padding beyond the kernel": (1, 2, (3, 4), 2, (2, 3), {"padding": (5, 3)}),
     "dilation": (2, 2, (9, 8), 3, (3, 2), {"dilation": (2, 3), "padding": 1}),
@@ -43,12 +44,31 @@ CASES = {
         (2, 3),
         {"dilation": (1, 6), "padding": (0, 6), "groups": 2},
     ),
+    "planes, taps beyond padding": (
+        2,
+        2,
+        (4, 2),
+        2,
+        (1, 5),
+        {"dilation": (1, 3), "padding": (0, 7), "groups": 2},
+    ),
+    "planes, a column": (2, 2, (4, 1), 2, (2, 7), {"padding": (1, 3), "groups": 2}),
+    "planes, a pixel": (2, 2, (1, 1), 2, (5, 3), {"padding": (2, 1), "groups": 2}),
     "planes, stride": (2, 3, (7, 9), 3, (3, 4), {"groups": 3, "stride": (2, 3), "padding": (1, 2)}),
     "planes, stride beyond": (2, 2, (7, 9), 2, (2, 3), {"groups": 2, "stride": 4}),
     "planes, a row": (2, 2, (1, 9), 2, (1, 4), {"groups": 2, "padding": (0, 2)}),
     "many channels": (1, 40, (5, 5), 3, (3, 3), {"padding": 1}),
     "many outputs": (1, 3, (5, 5), 40, (3, 3), {"padding": 1}),
     "long rows": (2, 2, (3, 40), 3, (2, 3), {"padding": 1}),
+    "many small images": (37, 4, (5, 6), 4, (3, 2), {"padding": 1, "groups": 2}),
+    "many small images, stride of rows": (
+        9,
+        5,
+        (7, 4),
+        1,
+        (3, 3),
+        {"stride": (2, 1), "padding": 1},
+    ),
     "no image": (0, 2, (5, 5), 3, (3, 3), {}),
     "everything": (
         2,
@@ -99,23 +119,21 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
-@pytest.fixture(params=["one block", "a block a row"])
+@pytest.fixture(params=[1 << 20, 15_000, 1], ids=["one block", "some images", "a block a row"])
 def block(request, monkeypatch):
-    """Images in one block, several together, or row by row."""
-    if request.param == "a block a row":
-        monkeypatch.setattr(strategies, "BLOCK", 1)
+    """Images in one block, several together and some left at the end, or row by row."""
+    monkeypatch.setattr(strategies, "BLOCK", request.param)
 
 
-@pytest.fixture(params=["rows run on", "rows by themselves"])
-def rows(request, monkeypatch):
-    """Short rows of outputs gathered as one, or each by itself."""
-    if request.param == "rows by themselves":
-        monkeypatch.setattr(strategies, "SHORT", 0)
+@pytest.fixture(params=["images by themselves", "images as one matrix"])
+def few(request, monkeypatch):
+    """The outputs of several images in one matrix, or in a matrix each."""
+    monkeypatch.setattr(strategies, "FEW", 0 if request.param == "images by themselves" else 1000)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.usefixtures("block", "rows")
+@pytest.mark.usefixtures("block", "few")
 def test_each_strategy_is_the_definition(name, dtype):
     x, w, g, geometry, _ = case(name, dtype)
     out, dx, dw = definition(x, w, g, geometry)
@@ -135,13 +153,21 @@ def test_each_strategy_is_the_definition(name, dtype):
         close(strategies.scatter(x, other, out_size, turned), out)
     if geometry.dilation == (1, 1):
         close(strategies.interleave(g, w, size, geometry), dx)
+        close(strategies.scatter_planes(g, w, size, geometry), dx)
     if geometry.pointwise:
         close(strategies.pointwise(x, w, geometry), out)
         close(strategies.pointwise_image(g, w, size, geometry), dx)
         close(strategies.pointwise_kernel(x, g, geometry), dw)
-    if geometry.stride == (1, 1) and x.shape[1] == len(w) == groups:
-        close(strategies.depthwise(x, w, geometry), out)
-        close(strategies.depthwise_kernel(x, g, geometry), dw)
+    if x.shape[1] == len(w) == groups:
+        close(strategies.banded(x, w, geometry), out)
+        close(strategies.banded_kernel(x, g, geometry), dw)
+        if geometry.stride == (1, 1):
+            close(strategies.depthwise(x, w, geometry), out)
+            close(strategies.depthwise_kernel(x, g, geometry), dw)
+    if geometry.stride[1] == 1 and len(x):
+        beside, wide = strategies.side_by_side, geometry.spread(len(x))
+        close(strategies.gather(beside(x, len(x)), w, wide), beside(out, len(x)))
+        close(strategies.gather_kernel(beside(x, len(x)), beside(g, len(x)), wide), dw)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -178,6 +204,57 @@ def test_arrays_may_lie_in_memory_in_any_way(name):
         conv2d_image(one, w, **sizes[0], **options),
         conv2d_image(one + 0 * g, w, **sizes[0], **options),
     )
+
+
+def choices():
+    """Cases for each strategy that multiplies by zeros, large enough to be chosen."""
+    yield from (case(name)[:4] for name in CASES if name != "no image")
+    rng = np.random.default_rng(0)
+    for c, groups, o, stride, kernel in (
+        (24, 24, 24, 2, (3, 3)),  # bands
+        (8, 8, 8, 1, (3, 2)),  # planes, with outputs narrower than the image
+        (8, 1, 2, 1, (3, 3)),  # a kernel's gradient that gathers the gradients
+        (16, 1, 2, 2, (5, 5)),  # images that take turns
+        (4, 1, 8, 2, (3, 3)),  # planes of taps
+    ):
+        geometry = geometry_of(kernel, stride, (1, 0), 1, groups)
+        x, w = rng.standard_normal((3, c, 20, 19)), rng.standard_normal((o, c // groups, *kernel))
+        yield x, w, rng.standard_normal((3, o, *geometry.out_size((20, 19)))), geometry
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_is_not_finite_goes_where_the_definition_sends_it(bad):
+    """An output that sees a pixel that is not finite is not finite, and no other; so for pixels
+    and the gradients they get, and for the kernels. Each of the corners and one place inside."""
+    for x, w, g, geometry in choices():
+        for place in ((0, 0), (0, -1), (-1, 0), (-1, -1), (1, 1)):
+            for a, op in ((x, "out"), (g, "dx"), (x, "dw"), (g, "dw")):
+                if min(a.shape[2:]) < 2 and place == (1, 1):
+                    continue
+                spoilt = a.copy()
+                spoilt[(-1, -1, *place)] = bad
+                y, h = (spoilt, g) if a is x else (x, spoilt)
+                with np.errstate(invalid="ignore"):
+                    expected = dict(
+                        zip(("out", "dx", "dw"), definition(y, w, h, geometry), strict=True)
+                    )[op]
+                    found = {
+                        "out": lambda: strategies.correlate(y, w, None, geometry),
+                        "dx": lambda: strategies.correlate_image(h, w, y.shape[2:], geometry),
+                        "dw": lambda: strategies.correlate_kernel(y, h, geometry),
+                    }[op]()
+                np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+def test_an_infinite_tap_does_not_reach_the_next_row():
+    *_, (x, w, g, geometry) = choices()
+    w[0, 0, 0, 2] = np.inf
+    with np.errstate(invalid="ignore"):  # where the padding meets it
+        expected = definition(x, w, g, geometry)[1]
+    assert 0 < np.isinf(expected).sum() < expected[:, 0].size / 2
+    found = strategies.scatter_planes(g, w, x.shape[2:], geometry)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no image"])
@@ -224,6 +301,16 @@ def test_dtypes_are_promoted_as_numpy_promotes_them():
     ]
 
 
+def test_repeating_rows_leaves_numpys_settings_alone():
+    x, row = np.full((300, 300), 1e200), np.full(300, 1e200)
+    with np.errstate():
+        np.setbufsize(4096)
+        np.testing.assert_array_equal(strategies.repeated(np.add, x, row), x + row)
+        assert np.getbufsize() == 4096
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        strategies.repeated(np.multiply, x, row)
+
+
 def test_the_fewer_channels_are_moved():
     assert strategies.gathering(1, 32)
     assert strategies.gathering(32, 32)
@@ -255,6 +342,17 @@ def test_memory_beside_the_result_does_not_grow_with_the_images(c, o, groups, st
         if side == 256 and o == 16 and c == 16:
             assert 25 * g[0].nbytes > 5 * bound  # far less than the columns of even one image
         assert peak(conv2d, x, w, **options) < bound
-        part = x.nbytes // 3 if stride == 2 else 0  # one of the four images that are interleaved
+        part = x.nbytes // 2 if stride == 2 else 0  # as much as one of the two images
         assert peak(conv2d_image, g, w, size=(side, side), **options) < bound + part
         assert peak(conv2d_kernel, x, g, size=(5, 5), **options) < bound
+
+
+@pytest.mark.parametrize(("n", "c", "o", "side"), [(4096, 8, 8, 8), (512, 2, 256, 7)])
+def test_memory_does_not_grow_with_the_number_of_images(n, c, o, side):
+    """Small images are laid side by side, or their outputs in one matrix, but not all at once."""
+    x, w = np.ones((n, c, side, side), np.float32), np.ones((o, c, 5, 5), np.float32)
+    bound, g = 6 * strategies.BLOCK, conv2d(x, w, padding=2)
+    assert max(x.nbytes, g.nbytes) > bound
+    assert peak(conv2d, x, w, padding=2) < bound
+    assert peak(conv2d_image, g, w, size=(side, side), **{**DEFAULTS, "padding": 2}) < bound
+    assert peak(conv2d_kernel, x, g, size=(5, 5), **{**DEFAULTS, "padding": 2}) < bound
