@@ -322,8 +322,8 @@ def test_a_step_is_read_out_in_full(shown, G):
     told = page.text("#step")
     for words in (
         "backward 5 of 10", "step 15", "in f2", "nets.py, line", "y = sigmoid(#11)",
-        "dL/d#11 = g * y * (1 - y)", "agrees", "from G (+)", "from #13 (@)", "g, the sum", "to #11",
-        "W3 done", "W1 waits",
+        "dL/d#11 = g * (y * (1 - y))", "agrees", "from G (+)", "from #13 (@)", "g, the sum",
+        "to #11", "W3 done", "W1 waits",
     ):  # fmt: skip
         assert words.lower() in told.lower()
 

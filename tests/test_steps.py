@@ -283,7 +283,7 @@ def test_the_words_name_the_values_of_the_computation():
     y.name = "y"
     forward, backward = steps(y)
     assert forward.rule == "y = sigmoid(h)"
-    assert backward.rule == "dL/dh = g * y * (1 - y)"
+    assert backward.rule == "dL/dh = g * (y * (1 - y))"
 
 
 def test_each_of_several_lambdas_on_a_line_is_told_apart():

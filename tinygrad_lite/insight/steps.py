@@ -95,7 +95,7 @@ class Send:
 
     @property
     def rule(self) -> str:
-        """The rule in words, as ``dL/dh = g * y * (1 - y)``."""
+        """The rule in words, as ``dL/dh = g * (y * (1 - y))``."""
         return f"dL/d{self.recipient} = {self.formula}"
 
 
@@ -429,7 +429,7 @@ def steps(output: Tensor, gradient: Any = None, *, check: bool = False) -> Steps
     >>> for step in steps(y):
     ...     print(step.rule)
     y = sigmoid(h)
-    dL/dh = g * y * (1 - y)
+    dL/dh = g * (y * (1 - y))
 
     Raises: TypeError if `output` is not a Tensor; as `backward` does for the gradient.
     """
