@@ -328,7 +328,8 @@ def peak(function, *args, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("c", "o", "groups"), [(16, 16, 1), (1, 16, 1), (16, 1, 1), (16, 16, 16), (64, 4, 1)]
+    ("c", "o", "groups"),
+    [(16, 16, 1), (1, 16, 1), (16, 1, 1), (16, 16, 16), (64, 4, 1), (4, 128, 1)],
 )
 @pytest.mark.parametrize("stride", [1, 2])
 def test_memory_beside_the_result_does_not_grow_with_the_images(c, o, groups, stride):
@@ -347,7 +348,9 @@ def test_memory_beside_the_result_does_not_grow_with_the_images(c, o, groups, st
         assert peak(conv2d_kernel, x, g, size=(5, 5), **options) < bound
 
 
-@pytest.mark.parametrize(("n", "c", "o", "side"), [(4096, 8, 8, 8), (512, 2, 256, 7)])
+@pytest.mark.parametrize(
+    ("n", "c", "o", "side"), [(4096, 8, 8, 8), (512, 2, 256, 7), (2048, 1, 256, 4)]
+)
 def test_memory_does_not_grow_with_the_number_of_images(n, c, o, side):
     """Small images are laid side by side, or their outputs in one matrix, but not all at once."""
     x, w = np.ones((n, c, side, side), np.float32), np.ones((o, c, 5, 5), np.float32)
