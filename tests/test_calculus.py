@@ -13,7 +13,6 @@ from conftest import require
 import tinygrad_lite as tl
 from tinygrad_lite import (
     Tensor,
-    deferred,
     grad,
     graph,
     hessian,
@@ -23,6 +22,7 @@ from tinygrad_lite import (
     value_and_grad,
     vjp,
 )
+from tinygrad_lite.fast import deferred
 
 # PyTorch's own, when its forward mode is first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

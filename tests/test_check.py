@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, blocked, check, op, sigmoid
-from tinygrad_lite.check import CheckError
+from tinygrad_lite.checking import CheckError
 from tinygrad_lite.testing import check_op, op_test, sample
 
 rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import BLUE, Arrow, Box, Entry, Look, Picture, Scale, dot
 from tinygrad_lite.drawing.render import save, svg
 from tinygrad_lite.drawing.text import number, oneline, text_width, tree
-from tinygrad_lite.op import OPS
+from tinygrad_lite.operation import OPS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, graph, scope, sigmoid
-from tinygrad_lite.insight.drawn import LARGEST, norm, wires
-from tinygrad_lite.insight.fold import VISIBLE, folded
+from tinygrad_lite.recorded.fold import VISIBLE, folded
+from tinygrad_lite.views.boxes import LARGEST, norm, wires
 
 
 def parameter(name, *shape, seed=0):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, check, grad, ops
-from tinygrad_lite.op import OPS, Op
+from tinygrad_lite.operation import OPS, Op
 
 rng = np.random.default_rng(11)
 A, B, V = rng.normal(size=(2, 3)), rng.normal(size=(3, 2)), rng.normal(size=3)

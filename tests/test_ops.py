@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, basic_indices, integer_
 from samples import SAMPLES
 
 from tinygrad_lite import Tensor, conv2d, grad
-from tinygrad_lite.op import OPS, Op
+from tinygrad_lite.operation import OPS, Op
 from tinygrad_lite.testing import LAWS, Call, Sample, same, samples_missing
 
 PACKAGE = {op.name: op for op in OPS.values() if op.__module__.startswith("tinygrad_lite.ops.")}

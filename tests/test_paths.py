@@ -12,8 +12,8 @@ from samples import SAMPLES
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, flow, grad, path_classes, paths, scope, sigmoid
-from tinygrad_lite.insight.flow import pushforward
-from tinygrad_lite.op import OPS
+from tinygrad_lite.insight.flows import pushforward
+from tinygrad_lite.operation import OPS
 from tinygrad_lite.testing import Call
 
 EPS = np.finfo(float).eps

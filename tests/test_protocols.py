@@ -9,7 +9,7 @@ from conftest import require
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, grad, hessian, ops, value_and_grad
-from tinygrad_lite.op import OPS
+from tinygrad_lite.operation import OPS
 
 rng = np.random.default_rng(5)
 A = rng.normal(size=(2, 3))
@@ -82,7 +82,7 @@ def test_every_function_of_ours_named_as_one_of_numpys_answers_for_it():
             function = getattr(home, name, None)
             if function is None or (home is np.linalg and name in dir(np)):
                 continue
-            assert tl.protocols.ours(function) is getattr(ops, name), name
+            assert tl.numpy_protocols.ours(function) is getattr(ops, name), name
 
 
 def test_slogdet_and_scipys_ufuncs():

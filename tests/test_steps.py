@@ -14,8 +14,8 @@ from samples import SAMPLES
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, concatenate, op, relu, scope, sigmoid, source_lines, steps, tanh
 from tinygrad_lite.backward import fitted, messages
-from tinygrad_lite.insight.finite import held
-from tinygrad_lite.op import OPS
+from tinygrad_lite.operation import OPS
+from tinygrad_lite.stepping.finite import held
 from tinygrad_lite.value import CONTEXT
 
 
@@ -372,7 +372,7 @@ def test_nobody_pays_for_source_lines_who_does_not_ask(monkeypatch):
     def refuse():
         raise AssertionError("looked for a line nobody asked for")
 
-    monkeypatch.setattr(sys.modules["tinygrad_lite.op"], "user_line", refuse)
+    monkeypatch.setattr(sys.modules["tinygrad_lite.operation"], "user_line", refuse)
     (parameter(1.0) * 2.0).backward()
     with source_lines(), pytest.raises(AssertionError, match="nobody asked"):
         parameter(1.0) * 2.0

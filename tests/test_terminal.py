@@ -20,8 +20,8 @@ from nets import skip_networks
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, op, steps
 from tinygrad_lite.drawing import terminal
-from tinygrad_lite.insight.walker import Walker
-from tinygrad_lite.op import OPS
+from tinygrad_lite.operation import OPS
+from tinygrad_lite.views.keys import Walker
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 The layers, each reading only those above it in this list:
 
-ground    value.py (a value and how it was made), op.py (what an operation is)
-engine    ops/ (one family a file), backward.py (the reverse pass), protocols.py (what
+ground    value.py (a value and how it was made), operation.py (what an operation is)
+engine    ops/ (one family a file), backward.py (the reverse pass), numpy_protocols.py (what
           np.f(tensor) does), tensor.py (Tensor)
-calculus  calculus.py (grad and its kin), check.py (rules held to finite differences)
+calculus  calculus.py (grad and its kin), checking.py (rules held to finite differences)
 drawing   drawing/ (text, pictures, pages; knows nothing of tensors)
 insight   insight/ (graph, steps, paths, flow, profile, compare)
 command   cli.py
@@ -15,8 +15,8 @@ import builtins
 from typing import TYPE_CHECKING, Any
 
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
-from .check import check
-from .op import blocked, op
+from .checking import check
+from .operation import blocked, op
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
 from .tensor import Tensor
@@ -24,24 +24,24 @@ from .value import no_grad, scope
 
 if TYPE_CHECKING:
     from .insight.classes import path_classes as path_classes
-    from .insight.compare import compare as compare
-    from .insight.flow import flow as flow
-    from .insight.graph import graph as graph
+    from .insight.comparing import compare as compare
+    from .insight.flows import flow as flow
+    from .insight.graphs import graph as graph
     from .insight.paths import paths as paths
-    from .insight.profile import profile as profile
-    from .insight.steps import source_lines as source_lines
-    from .insight.steps import steps as steps
+    from .insight.profiles import profile as profile
+    from .insight.stepper import source_lines as source_lines
+    from .insight.stepper import steps as steps
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
 _LAZY = {
-    "compare": "insight.compare",
-    "flow": "insight.flow",
-    "graph": "insight.graph",
+    "compare": "insight.comparing",
+    "flow": "insight.flows",
+    "graph": "insight.graphs",
     "path_classes": "insight.classes",
     "paths": "insight.paths",
-    "profile": "insight.profile",
-    "source_lines": "insight.steps",
-    "steps": "insight.steps",
+    "profile": "insight.profiles",
+    "source_lines": "insight.stepper",
+    "steps": "insight.stepper",
 }
 
 __all__ = [

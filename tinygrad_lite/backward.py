@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .op import Op, blocked, new
+from .operation import Op, blocked, new
 from .value import Value, described, frozen
 
 Message = tuple[Value, Any, int | None, Any]

@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from .backward import arrived, between, reachable, seed
-from .deferred import deferred
+from .fast.deferred import deferred
 from .ops import positive, stack
 from .tensor import Tensor
 from .value import CONTEXT, Value, described, no_grad, recording

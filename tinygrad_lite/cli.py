@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from .insight.compare import named
+from .insight.comparing import named
 from .tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent) + os.sep
@@ -137,7 +137,7 @@ OUTPUT = (
 )  # fmt: skip
 def show_graph(args: argparse.Namespace) -> None:
     """Print the text tree, or save the graph."""
-    from .insight.graph import SUFFIXES, graph
+    from .insight.graphs import SUFFIXES, graph
 
     if args.output:
         checked_output(args.output, SUFFIXES)
@@ -192,7 +192,7 @@ def show_paths(args: argparse.Namespace) -> None:
 )
 def show_flow(args: argparse.Namespace) -> None:
     """Print the flow to each parameter, or save the picture of one."""
-    from .insight.flow import flow
+    from .insight.flows import flow
 
     tensor = with_cotangent(args.target, args.rest)
     report([flow(tensor, wrt) for wrt in parameters(tensor, args.wrt)], args)
@@ -206,7 +206,7 @@ def show_flow(args: argparse.Namespace) -> None:
 )
 def show_profile(args: argparse.Namespace) -> None:
     """Print the profile, or save its picture."""
-    from .insight.profile import profile
+    from .insight.profiles import profile
 
     report([profile(with_cotangent(args.target, args.rest))], args)
 
@@ -227,7 +227,7 @@ def show_profile(args: argparse.Namespace) -> None:
 )  # fmt: skip
 def show_compare(args: argparse.Namespace) -> None:
     """Print the comparison, or save its picture or page."""
-    from .insight.compare import compare
+    from .insight.comparing import compare
 
     file = args.target.rpartition(":")[0]
     other = args.other if ":" in args.other else f"{file}:{args.other}"
@@ -251,7 +251,7 @@ def show_compare(args: argparse.Namespace) -> None:
 )  # fmt: skip
 def show_steps(args: argparse.Namespace) -> None:
     """Walk through the steps by keys, print them, or save their page."""
-    from .insight.steps import source_lines, steps
+    from .insight.stepper import source_lines, steps
 
     if args.html:
         checked_output(args.html, (".html",))

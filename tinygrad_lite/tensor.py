@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops, protocols
+from . import numpy_protocols, ops
 from .backward import backward
 from .ops import add, divide, matmul, multiply, power, subtract
 from .ops.reduce import Axis
@@ -347,7 +347,7 @@ class Tensor(Value):
         return array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return protocols.ufunc(ufunc, method, inputs, kwargs)
+        return numpy_protocols.ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return protocols.function(function, args, kwargs)
+        return numpy_protocols.function(function, args, kwargs)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .calculus import grad
-from .check import check
-from .op import Op
+from .checking import check
+from .operation import Op
 from .tensor import Tensor
 from .value import Value
 
@@ -301,7 +301,7 @@ def batched_as_promised(call: Call) -> None:
 
 def batchable(rule: Any) -> bool:
     """Whether there is a rule to call."""
-    from .op import blocked
+    from .operation import blocked
 
     return rule is not None and rule is not blocked
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from .op import Op
+    from .operation import Op
 
 F = TypeVar("F", bound=Callable[..., Any])
 

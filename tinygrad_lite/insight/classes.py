@@ -22,13 +22,13 @@ from ..drawing.picture import BLUE
 from ..drawing.render import save_svg
 from ..drawing.table import count, percent, table
 from ..drawing.text import number, oneline
-from ..op import Rule
+from ..operation import Rule
+from ..recorded.outcome import arrivals, weighed
+from ..recorded.trace import Trace, coherence, entered, operands, title, trace
 from ..tensor import Tensor
 from ..value import Value
-from .drawn import norm
-from .fate import arrivals, weighed
-from .graph import Edge
-from .traffic import Trace, coherence, entered, operands, title, trace
+from ..views.boxes import norm
+from .graphs import Edge
 
 By = Literal["scope", "depth"] | Callable[[Edge], Any]
 OTHER = "other"  # the key of what a cap has put together

@@ -14,12 +14,12 @@ from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Entry, Look, Pict
 from ..drawing.render import save, svg
 from ..drawing.table import count, percent, table
 from ..drawing.text import number, oneline
+from ..recorded.outcome import arrivals, weighed
+from ..recorded.trace import Trace, coherence, entered, operands, title, trace
 from ..tensor import Tensor
 from ..value import Value, described
-from .drawn import Wire, norm
-from .fate import arrivals, weighed
-from .graph import Edge, Graph
-from .traffic import Trace, coherence, entered, operands, title, trace
+from ..views.boxes import Wire, norm
+from .graphs import Edge, Graph
 
 # Colours and dashes of single paths, told apart by every kind of eye.
 STYLES: tuple[tuple[str, Dash], ...] = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, op
+from ..operation import Op, op
 from ..value import Value
 from .elementwise import Array
 from .reduce import sum

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
-from .convolve_strategies import Geometry, correlate, correlate_image, correlate_kernel
+from ..fast.convolve import Geometry, correlate, correlate_image, correlate_kernel
+from ..operation import op
 from .elementwise import Array
 
 Pair = int | tuple[int, int]

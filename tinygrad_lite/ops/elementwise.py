@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import BROADCAST, Op, blocked, op
+from ..operation import BROADCAST, Op, blocked, op
 
 Array = Any  # an ndarray, a NumPy scalar, a Python scalar, or, in a rule, a Tensor
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from .arrange import shaped, squeeze, swapaxes, tril
 from .elementwise import Array, abs, power, sign, where
 from .linear import matmul

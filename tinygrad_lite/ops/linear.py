@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..op import op
+from ..operation import op
 from .elementwise import Array
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from .arrange import expand_dims, shaped, squeeze, take_along_axis
 from .convolve import Pair, conv2d, conv2d_image, pair
 from .elementwise import Array, elementwise, exp, multiply, sigmoid, subtract, where

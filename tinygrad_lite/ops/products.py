@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from .arrange import diagonal, expand_dims, ravel, shaped
 from .elementwise import Array, multiply
 from .linear import matmul

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from .elementwise import Array, logical_or
 from .shape import broadcast_to, reshape
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from .elementwise import Array
 
 Shape = int | Sequence[int]

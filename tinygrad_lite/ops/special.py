@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, Rule, blocked
+from ..operation import Op, Rule, blocked
 from .elementwise import Array, elementwise, exp, power, sigmoid, sign, sqrt
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import op
+from ..operation import op
 from ..value import Value
 from .arrange import flip, moveaxis, shaped, take, take_along_axis
 from .elementwise import Array, exp, subtract, where

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..backward import between, seed
 from ..drawing.text import oneline
+from ..insight.graphs import Edge, Graph, graph
 from ..tensor import Tensor
 from ..value import Value, described
-from .drawn import norm
-from .graph import Edge, Graph, graph
+from ..views.boxes import norm
 
 LAW = 32.0  # |sum of parts - gradient| <= LAW * eps * sum of |parts|
 

@@ -17,14 +17,14 @@ import numpy as np
 from ..drawing.page import LARGEST, page
 from ..drawing.render import svg
 from ..drawing.text import oneline, printable
-from .drawn import boxes_and_wires
-from .fold import folded
-from .telling import placed
-from .values import Summary, summary
+from ..recorded.array_text import Summary, summary
+from ..recorded.fold import folded
+from .boxes import boxes_and_wires
+from .step_text import placed
 
 if TYPE_CHECKING:
-    from .graph import Graph
-    from .steps import Step, Steps
+    from ..insight.graphs import Graph
+    from ..insight.stepper import Step, Steps
 
 LIMITS = (4096, 1024, 256, 64, 16)  # elements of an array that are stored, as room allows
 DRAWN = 1000  # nodes that are drawn unfolded, at most

@@ -35,10 +35,10 @@ from ..drawing.picture import (
     Scale,
 )  # fmt: skip
 from ..drawing.text import number, oneline
-from .fold import VISIBLE, Part, folded
+from ..recorded.fold import VISIBLE, Part, folded
 
 if TYPE_CHECKING:
-    from .graph import Edge, Graph, Node, Traffic
+    from ..insight.graphs import Edge, Graph, Node, Traffic
 
 LARGEST = 3000  # boxes that are laid out without being asked for with fold=False
 

@@ -18,10 +18,10 @@ from ..drawing.picture import Entry, Look, Picture, Scale
 from ..drawing.render import save, svg
 from ..drawing.text import number, oneline, tree
 from ..files import check_target, written
-from ..op import blocked
+from ..operation import blocked
 from ..tensor import Tensor
 from ..value import Value
-from .drawn import Wire, norm, picture
+from ..views.boxes import Wire, norm, picture
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html", ".json")
 
@@ -160,7 +160,7 @@ class Graph:
             with written(target) as file:
                 file.write(json.dumps(self.to_json(), indent=1, allow_nan=False).encode())
         elif target.suffix.lower() == ".html":
-            from .steps import stepped  # which is made of graphs
+            from .stepper import stepped  # which is made of graphs
 
             stepped(self).save(target)
         else:

@@ -32,13 +32,13 @@ from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Entry, Look, Picture
 from ..drawing.render import save, save_svg, svg
 from ..drawing.table import percent, table
 from ..drawing.text import number
-from ..op import blocked
+from ..operation import blocked
+from ..recorded.outcome import ARRIVED, arrivals, shareless, weighed
+from ..recorded.trace import LAW, Trace, entered, operands, title, trace
 from ..tensor import Tensor
 from ..value import Value
-from .drawn import Wire, norm, wires
-from .fate import ARRIVED, arrivals, shareless, weighed
-from .graph import Edge, Graph, called
-from .traffic import LAW, Trace, entered, operands, title, trace
+from ..views.boxes import Wire, norm, wires
+from .graphs import Edge, Graph, called
 
 SHARE = "share of the gradient that travels here: width, and number"
 

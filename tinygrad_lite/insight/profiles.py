@@ -27,11 +27,11 @@ from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.render import save_svg
 from ..drawing.table import table
 from ..drawing.text import number, oneline
+from ..recorded.outcome import Arrival, Fate, arrivals
+from ..recorded.trace import cotangent, title
 from ..tensor import Tensor
 from ..value import Value, described
-from .drawn import norm
-from .fate import Arrival, Fate, arrivals
-from .traffic import cotangent, title
+from ..views.boxes import norm
 
 BAR = 32  # characters
 

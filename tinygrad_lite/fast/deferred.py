@@ -16,10 +16,10 @@ from weakref import ref
 
 import numpy as np
 
-from .backward import arrived, itself, messages
-from .op import new
-from .tensor import Tensor
-from .value import CONTEXT, Context, Value, next_index
+from ..backward import arrived, itself, messages
+from ..operation import new
+from ..tensor import Tensor
+from ..value import CONTEXT, Context, Value, next_index
 
 RECORDING = RLock()
 SLOT: Any = Value.__dict__["op"]  # where a Deferred gradient keeps its pass

@@ -9,11 +9,11 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ..drawing.text import oneline
-from .drawn import norm
-from .values import whole
+from ..recorded.array_text import whole
+from .boxes import norm
 
 if TYPE_CHECKING:
-    from .steps import Step, Steps
+    from ..insight.stepper import Step, Steps
 
 KEYS = "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (?) (q)uit"
 

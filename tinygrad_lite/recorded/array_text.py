@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..drawing.text import number
-from .drawn import norm
+from ..views.boxes import norm
 
 WHOLE = 10_000  # the most elements that are ever shown one by one
 

@@ -21,14 +21,14 @@ from ..drawing.page import framed
 from ..drawing.terminal import interact
 from ..drawing.text import number, oneline
 from ..files import check_target, written
+from ..stepping.finite import Check, held
+from ..stepping.rules import Formula, call, formula
 from ..tensor import Tensor
 from ..value import Context, _Change
-from .finite import Check, held
-from .graph import Edge, Graph, Node, Traffic, graph
-from .page import steps_page
-from .rules import Formula, call, formula
-from .telling import progress, text
-from .walker import Walker
+from ..views.keys import Walker
+from ..views.page_data import steps_page
+from ..views.step_text import progress, text
+from .graphs import Edge, Graph, Node, Traffic, graph
 
 Direction = Literal["forward", "backward"]
 

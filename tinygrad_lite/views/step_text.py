@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..drawing.text import number, oneline
-from .drawn import norm
-from .values import line
+from ..recorded.array_text import line
+from .boxes import norm
 
 if TYPE_CHECKING:
-    from .steps import Record, Step
+    from ..insight.stepper import Record, Step
 
 LABEL = 10  # the width of the column of labels
 REMARKS = {"blocked": "blocked: nothing passes here", "nan": "NaN or inf is sent"}

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..backward import messages
-from ..op import blocked
+from ..operation import blocked
 from ..tensor import Tensor
 from ..value import Value
-from .drawn import norm
-from .traffic import LAW, share, title, vanishes
+from ..views.boxes import norm
+from .trace import LAW, share, title, vanishes
 
 Kind = Literal["gradient", "blocked", "cancelled", "zero", "nan", "not computed"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..op import Op
+from ..operation import Op
 
 Verdict = Literal["agrees", "disagrees", "undecided"]
 

@@ -24,12 +24,12 @@ from ..drawing.render import save_svg, svg
 from ..drawing.table import percent, table
 from ..drawing.text import number, oneline
 from ..files import check_target, written
+from ..recorded.trace import cotangent, reached
 from ..tensor import Tensor
 from ..value import described
+from ..views.boxes import norm, wires
 from .classes import OTHER, REST, By, PathClasses, classified
-from .drawn import norm, wires
-from .graph import graph
-from .traffic import cotangent, reached
+from .graphs import graph
 
 
 @dataclass(frozen=True)

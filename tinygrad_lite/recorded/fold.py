@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .graph import Graph, Node
+    from ..insight.graphs import Graph, Node
 
 VISIBLE = 300  # boxes; a graph with more folds by itself
 READABLE = 40  # boxes that folding on request aims for

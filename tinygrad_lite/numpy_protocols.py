@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .op import OPS
+from .operation import OPS
 from .value import Value
 
 # Where ours has another name than NumPy's or SciPy's.

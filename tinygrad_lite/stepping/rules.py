@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..drawing.text import oneline
-from ..op import Op, blocked
+from ..operation import Op, blocked
 
 # How Python writes what drawings show.
 PYTHON = {"×": "*", "÷": "/", "−": "-", "^": "**", "=": "==", "≠": "!=", "≤": "<=", "≥": ">="}

@@ -1,0 +1,1 @@
+"""How recorded data looks: boxes, keys, pages."""
