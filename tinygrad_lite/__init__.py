@@ -12,6 +12,8 @@ command   cli.py
 """
 
 import builtins
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
@@ -21,6 +23,12 @@ from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
 from .tensor import Tensor
 from .value import no_grad, scope
+
+if not os.environ.get("TINYGRAD_LITE_PLAIN"):
+    with suppress(ModuleNotFoundError):  # the folder may be deleted
+        from .fast import fill
+
+        fill()
 
 if TYPE_CHECKING:
     from .insight.classes import path_classes as path_classes
