@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from . import measure
+from . import against, measure
 from .data import WHAT, conv_grid
 
 
@@ -24,8 +24,18 @@ def main(arguments=None):
     parser.add_argument(
         "--engines", nargs="+", choices=found, default=found, metavar="ENGINE", help=" ".join(found)
     )
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="how this checkout's times compare with a commit's"
+    )
+    parser.add_argument(
+        "--grid", action="store_true", help="with --against: the convolutions, not the workloads"
+    )
     options = parser.parse_args(arguments)
     measure.one_core()
+    if options.against:
+        parts = [name for name in [*WHAT, "import"] if name in options.only]
+        names = list(conv_grid(options.quick)) if options.grid else parts
+        return changes(options.against, names, 1.3 if options.grid else 1.05, options.quick)
     found = options.engines
     print(
         f"{platform.machine()}, CPython {platform.python_version()}, NumPy {np.__version__}; "
@@ -49,6 +59,11 @@ def main(arguments=None):
         analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
 
 
+def scale_of(name, quick):
+    """How large a workload is."""
+    return (0.1 if name[1] in "58" else 0.25) if quick else 1
+
+
 def base(engines):
     return "PyTorch" if "PyTorch" in engines else "NumPy"
 
@@ -59,6 +74,32 @@ def table(title, columns, rows):
     for head, cells in rows:
         print(f"| {head} |" + "|".join(cells) + "|", flush=True)
     print()
+
+
+def changes(commit, names, limit, quick):
+    """The time of each workload over its time at a commit, and which are above the limit."""
+    grid = names[0].startswith("conv ")
+    starts, rounds, seconds = (1, 6, 0.002) if quick else (3, 5, 0.02) if grid else (5, 9, 0.1)
+    with against.checkout(commit) as old:
+        found = against.ratios(
+            old, names, starts, rounds, seconds, lambda name: scale_of(name, quick)
+        )
+    rows, above = [], []
+    for name, (ratios, control) in found.items():
+        middle, low, high = against.interval(ratios)
+        same, least, most = against.interval(control)
+        cells = [f"{middle:.3f}", f"{low:.3f} to {high:.3f}", f"{same:.3f}"]
+        rows.append(
+            (middle, (f"{name} {WHAT.get(name, '')}", [*cells, f"{least:.3f} to {most:.3f}"]))
+        )
+        above += [name] * (low > limit)
+    if grid:
+        rows.sort(reverse=True)
+    median, worst = statistics.median(m for m, _ in rows), max(rows)[0]
+    title = f"Time over {commit}'s: {len(rows)} cases, median {median:.3f}, worst {worst:.3f}"
+    columns = ["ratio", "95 % interval", "control", "95 % interval"]
+    table(title, columns, [row for _, row in rows[:20]])
+    print(f"Interval above {limit}: {', '.join(above) or 'none'}")
 
 
 def workloads(workers, names, quick):
@@ -72,10 +113,8 @@ def workloads(workers, names, quick):
                 for e, w in workers.items()
                 if not (quick and e == "autograd" and name[1] in "56")
             }
-            scale, rounds, seconds = (
-                (0.1 if name[1] in "58" else 0.25, 3, 0.005) if quick else (1, 15, 0.1)
-            )
-            times = measure.compare(few, name, scale, rounds, seconds)
+            rounds, seconds = (3, 0.005) if quick else (15, 0.1)
+            times = measure.compare(few, name, scale_of(name, quick), rounds, seconds)
             cells = [f"{measure.ratio(times, e, to):.3g}" if e in times else "-" for e in workers]
             yield f"{name} {WHAT[name]}", [*cells, f"{1000 * statistics.median(times[to]):.3g}"]
 

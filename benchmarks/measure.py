@@ -61,14 +61,18 @@ def disagreement(engine, workload, scale=1.0):
     return worst
 
 
-def serve(engine, connection):
-    """What a worker does: check a workload when it is named, run it when told how often.
+def serve(engine, connection, folder=None):
+    """What a worker does: check a workload when it is named, run it when told how often. With a
+    folder, tinygrad_lite is the one there.
 
     glibc gives freed memory back to the system, to be cleared anew, if there is more of it than
     twice the largest array freed so far. A step whose arrays are just that large takes up to
     eight times as long, by the luck of what ran before; so each engine first frees a large one.
     """
     np.empty(31 << 20, np.uint8)
+    if folder is not None:
+        sys.path.insert(0, str(folder))
+        assert importlib.import_module("tinygrad_lite").__file__.startswith(str(folder))
     step = None
     while (message := connection.recv()) is not None:
         if isinstance(message, tuple):
@@ -81,10 +85,10 @@ def serve(engine, connection):
 class Worker:
     """An engine in a process of its own."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, folder=None):
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(engine, other), daemon=True)
+        self.process = context.Process(target=serve, args=(engine, other, folder), daemon=True)
         self.process.start()
 
     def __call__(self, message):
@@ -109,8 +113,8 @@ def compare(workers, workload, scale=1.0, rounds=15, seconds=0.1):
             once = min(worker(1), worker(1))
             runs[engine] = max(1, int(seconds / max(once, 1e-6)))
     times = {engine: [] for engine in runs}
-    for _ in range(rounds):
-        for engine, n in runs.items():
+    for i in range(rounds):
+        for engine, n in list(runs.items())[:: -1 if i % 2 else 1]:
             times[engine].append(workers[engine](n))
     return times
 
@@ -127,13 +131,23 @@ def in_fresh_process(code):
     return [float(word) for word in done.stdout.split()]
 
 
-def import_time(library, repeats):
-    """Milliseconds of CPU to import a library after NumPy."""
+def import_time(library, repeats, folder=None):
+    """Milliseconds of CPU to import a library, of a folder if one is given, after NumPy."""
     code = (
+        f"import sys; sys.path[:0] = {[str(folder)] if folder else []}; "
         "import time, numpy; start = time.process_time(); "
         f"import {library}; print(1000 * (time.process_time() - start))"
     )
     return statistics.median(in_fresh_process(code)[0] for _ in range(repeats))
+
+
+def compare_imports(folders, rounds):
+    """Milliseconds to import tinygrad_lite from each folder: a list, a number a round."""
+    times = {key: [] for key in folders}
+    for _ in range(rounds):
+        for key, folder in folders.items():
+            times[key].append(import_time("tinygrad_lite", 1, folder))
+    return times
 
 
 def peak_memory(engine, workload, scale=1.0):

@@ -57,10 +57,7 @@ def random_parameters(rng):
         for _ in range(DEPTH)
     ]
     layers = [
-        (
-            Tensor(W, requires_grad=True, name=f"W{i}"),
-            Tensor(b, requires_grad=True, name=f"b{i}"),
-        )
+        (Tensor(W, requires_grad=True, name=f"W{i}"), Tensor(b, requires_grad=True, name=f"b{i}"))
         for i, (W, b) in enumerate(weights, start=1)
     ]
     return x, layers, rng.standard_normal(WIDTH)
@@ -96,8 +93,8 @@ save(profile_G, "deep_profile_G.svg")
 #
 # Veit, Wilber and Belongie (2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
 # Networks") asked how long the paths are that carry the gradient. Of the 2^50 paths
-# C(50, k) go through k residual branches: nearly all go through 20 to 30. But each branch makes
-# the gradient smaller. They sampled paths of a trained network; here all 2^50 are summed,
+# C(50, k) go through k residual branches: nearly nine in ten through 20 to 30. But each branch
+# makes the gradient smaller. They sampled paths of a trained network; here all 2^50 are summed,
 # exactly, k by k: |part| is the size of what the paths through k branches bring to x together,
 # and its signed share says how much of the gradient that is.
 

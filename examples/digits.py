@@ -34,10 +34,7 @@ def parameters(rng):
     return [
         Tensor(array, requires_grad=True, name=name)
         for i, (W, shape) in enumerate(SHAPES.items(), start=1)
-        for name, array in (
-            (W, he_normal(rng, shape)),
-            (f"b{i}", np.zeros(shape[0], np.float32)),
-        )
+        for name, array in ((W, he_normal(rng, shape)), (f"b{i}", np.zeros(shape[0], np.float32)))
     ]
 
 

@@ -54,18 +54,18 @@ closed_W = np.einsum("i,ij,k->ijk", ds, np.eye(4), x.data)
 closed_b = np.diag(ds)
 
 
-def beside(*matrices):
+def print_beside(*matrices):
     """The rows of some matrices, side by side."""
     for rows in zip(*matrices, strict=True):
         print("  ", "    ".join(str(row + 0.0) for row in rows))  # -0.0 prints as 0.0
 
 
 print("\ndf/dx, by the engine and by the formula diag(s') W")
-beside(J_x, closed_x)
+print_beside(J_x, closed_x)
 print("\ndf/db, by the engine and by the formula diag(s')")
-beside(J_b, closed_b)
+print_beside(J_b, closed_b)
 print("\ndf_i/dW by the engine, for i = 0 and i = 1: only row i is not 0, and it is s'_i x")
-beside(J_W[0], J_W[1])
+print_beside(J_W[0], J_W[1])
 
 print("\nThe Jacobians against the closed forms")
 print("         shape       largest difference")
@@ -107,8 +107,9 @@ assert np.allclose(printed, W.grad.sum(axis=0))
 #
 # The printed s'(h) = e^-h / (1 + e^-h)^2 is right on paper. In floating point e^-h overflows
 # for h below -709, and inf/inf is not a number; already below -355 the square overflows, and
-# the result is 0 where it should not be. The engine takes e^-|h|, which cannot overflow, and
-# s' = s (1 - s). (For h above 37 that is 0, because s rounds to 1: wrong by less than 1e-16.)
+# the result is 0 where it should not be. The engine takes s' = s (1 - s), with s = 1 / (1 + e^-h).
+# There an infinite e^-h does no harm: 1/inf is 0, as it should be. (For h above 37, s' is 0 because
+# s rounds to 1: wrong by less than 1e-16.)
 
 # %%
 h = Tensor([-1000.0, -700.0, -1.0, 1.0, 700.0, 1000.0], requires_grad=True, name="h")

@@ -44,22 +44,22 @@ t = Tensor(np.full((N * N - 1, 1, 1), 3, np.float32), requires_grad=True, name="
 s = Tensor(np.full((N * N - 1, 1, 1), 6, np.float32), requires_grad=True, name="s")
 
 
-def smooth(y, sigma):
+def smooth_threshold(y, sigma):
     return sigmoid(s * (t - abs(y) / sigma))
 
 
-def hard(y, sigma):
+def hard_threshold(y, sigma):
     return abs(y) <= 3 * sigma
 
 
-def network(x, sigma, drop=smooth):
+def network(x, sigma, drop=smooth_threshold):
     waves = K - K.mean(axis=(2, 3), keepdims=True)
     y = conv2d(x, waves)
     return x - conv_transpose2d(y * drop(y, sigma), waves) / N**2
 
 
 @no_grad()
-def denoise(noisy, sigma, drop=smooth):
+def denoise(noisy, sigma, drop=smooth_threshold):
     padded = np.pad(noisy, N - 1, mode="reflect")[None, None]
     inner = np.s_[N - 1 : 1 - N]
     return network(Tensor(padded), np.float32(sigma / 255), drop).data[0, 0, inner, inner]
@@ -133,11 +133,11 @@ noisy = {
 }
 
 
-def denoise_all(drop=smooth):
+def denoise_all(drop=smooth_threshold):
     return {(name, sigma): denoise(y, sigma, drop) for (name, sigma), y in noisy.items()}
 
 
-found = {"DCT, hard threshold": denoise_all(hard), "DCT, smooth threshold": denoise_all()}
+found = {"DCT, hard threshold": denoise_all(hard_threshold), "DCT, smooth threshold": denoise_all()}
 before, start = K.numpy(), perf_counter()
 print("Learning at sigma 20")
 learn([t, s], [0.05, 0.05], 10 if quick else 200)

@@ -197,15 +197,15 @@ def norm(a):
     return np.linalg.norm(a)
 
 
-def short(a):
+def format_norm(a):
     return f"{norm(a):.3f}" if norm(a) > 1e-3 else f"{norm(a):.1e}"
 
 
 print("\n                 |dF|                |dG|           over the skip")
 print("  b3 + 20   before    after     before    after")
 for i, t in enumerate(parameters):
-    row = [short(g[i]) for g in (dF, dF_saturated, dG, dG_saturated)]
-    row.append(short(skip[i]) if i < len(skip) else "-")
+    row = [format_norm(g[i]) for g in (dF, dF_saturated, dG, dG_saturated)]
+    row.append(format_norm(skip[i]) if i < len(skip) else "-")
     print("  {:6}     {}  {}      {}  {:>7}      {:>10}".format(t.name, *row))
 assert all(norm(g) < 1e-6 for g in dF_saturated)
 assert all(np.allclose(g, s, rtol=0, atol=1e-6) for g, s in zip(dG_saturated, skip, strict=False))

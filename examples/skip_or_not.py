@@ -35,7 +35,7 @@ def parameters(stages, saturated):
     channels = (1, *[CHANNELS] * stages, 1)
     layers = []
     for i in range(stages + 1):
-        size, scale = (3, 1.0) if i < stages else (1, 0.1)  # r starts small: so does what it makes
+        size, scale = (3, 1.0) if i < stages else (1, 0.1)  # r starts small, and its output too
         W = scale * xavier_normal(rng, (channels[i + 1], channels[i], size, size))
         b = np.full(channels[i + 1], 20 if saturated and i == stages - 1 else 0, np.float32)
         name = str(i + 1) if i < stages else "r"
@@ -180,7 +180,7 @@ print("\nThe gradient's paths to W1 in G of twenty stages")
 for when, loss in zip(("first", "last"), losses, strict=True):
     classes = path_classes(loss, wrt=W1, by="depth")
     assert sum(one.count for one in classes.values()) == 2**19
-    mean_k = sum((k - 1) * one.share for k, one in classes.items())  # all enter f1, too
+    mean_k = sum((k - 1) * one.share for k, one in classes.items())  # f1 has no skip: all pass it
     print(
         f"  {when:5} step   mean k {mean_k:4.1f}   share of the skips alone {classes[1].share:5.0%}"
         f"   coherence {classes.coherence:.2f}"

@@ -1,7 +1,10 @@
 """What the tests share."""
 
+import ast
 import importlib
+import io
 import os
+import tokenize
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -16,9 +19,35 @@ def print_options() -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where TINYGRAD_LITE_PLAIN=1 leaves all shortcuts out, leave out what tests them."""
+    if os.environ.get("TINYGRAD_LITE_PLAIN"):
+        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("fast")])
+        items[:] = [item for item in items if not item.get_closest_marker("fast")]
+
+
 def require(name: str) -> ModuleType:
     """Import a library that a test needs: without it the test is skipped, or, where
     TINYGRAD_LITE_REQUIRE_ALL=1 says that everything is installed, fails."""
     if os.environ.get("TINYGRAD_LITE_REQUIRE_ALL") == "1":
         return importlib.import_module(name)
     return pytest.importorskip(name)
+
+
+def code_lines(text: str) -> set[int]:
+    """The lines of code: without blank ones, docstrings and comments."""
+    layout = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT)
+    lines = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in (*layout, tokenize.ENDMARKER)
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            lines -= set(range(node.lineno, node.end_lineno + 1))
+    return lines

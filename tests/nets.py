@@ -77,6 +77,6 @@ def random_graph(seed: int, size: int = 7) -> tuple[Tensor, list[Tensor]]:
 
 
 def _leaves(output: Tensor) -> list[Tensor]:
-    from tinygrad_lite.backward import reachable
+    from tinygrad_lite.ancestors import ancestors
 
-    return [value for value in reachable(output) if value.op is None]
+    return [value for value in ancestors([output]) if value.op is None]

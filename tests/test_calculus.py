@@ -11,17 +11,7 @@ import pytest
 from conftest import require
 
 import tinygrad_lite as tl
-from tinygrad_lite import (
-    Tensor,
-    grad,
-    graph,
-    hessian,
-    jacobian,
-    jvp,
-    no_grad,
-    value_and_grad,
-    vjp,
-)
+from tinygrad_lite import Tensor, grad, graph, hessian, jacobian, jvp, no_grad, value_and_grad, vjp
 from tinygrad_lite.fast import deferred
 
 # PyTorch's own, when its forward mode is first used.
@@ -236,9 +226,11 @@ def test_the_graph_of_a_gradient_is_a_graph():
     slope.backward(V)
     drawn = graph(slope)
     assert "x" in {node.name for node in drawn.nodes}
-    assert all(edge.contribution is not None for edge in drawn.edges if edge.traffic == "gradient")
-    last = tl.steps(slope, V)[-1]
-    assert last is not None
+    reached = [edge for edge in drawn.edges if edge.traffic == "gradient"]
+    assert len(reached) > 5
+    assert all(edge.contribution is not None for edge in reached)
+    last = tl.steps(slope, V)[-1]  # what is sent last is sent to x
+    np.testing.assert_array_equal(last.sends[0].contribution, x.grad)
 
 
 def layers():
@@ -253,6 +245,7 @@ def layers():
     return (h * h).sum(), [*weights, *biases, inner]
 
 
+@pytest.mark.fast
 def test_a_gradient_is_recorded_when_its_record_is_asked_for(monkeypatch):
     """Until then it is a Tensor like any other; after it, the record is that of the same
     numbers, bit for bit, and looking at one gradient records all of the pass."""
@@ -262,7 +255,6 @@ def test_a_gradient_is_recorded_when_its_record_is_asked_for(monkeypatch):
     y, inputs = layers()
     gradients = grad(y, inputs)
     norm = sum(((g * g).sum() for g in gradients[1:]), (gradients[0] * 2).sum())
-    assert isinstance(gradients[0], Tensor)
     assert gradients[0].__class__ is Tensor
     assert not recorded
     arrays = [g.data for g in gradients]
@@ -359,6 +351,7 @@ def test_a_gradient_that_does_not_change_requires_none():
         grad(twice.sum(), x, strict=True)
 
 
+@pytest.mark.slow
 def test_thousands_of_gradients_of_gradients():
     """No recursion, on the path from gradient to gradient or beside it."""
     x = Tensor(2.0, requires_grad=True)

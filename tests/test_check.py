@@ -211,8 +211,7 @@ widens.vjp(lambda g, out, x: g)
 
 
 @pytest.mark.parametrize(
-    ("bad", "law"),
-    [(wrong, "derivatives"), (untrue, "linear_as_promised"), (widens, "float32")],
+    ("bad", "law"), [(wrong, "derivatives"), (untrue, "linear_as_promised"), (widens, "float32")]
 )
 def test_an_op_that_breaks_a_law_is_told_which(bad: Any, law: str):
     with pytest.raises(AssertionError, match=f"{bad.name} at .*{law}: "):

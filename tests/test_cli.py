@@ -155,7 +155,8 @@ def test_help_has_a_worked_line_for_each_command(tmp_path):
     from tinygrad_lite.cli import COMMANDS
 
     top = run("--help", cwd=tmp_path).stdout
-    for name, (_, example, *_) in COMMANDS.items():
+    for name, command in COMMANDS.items():
+        example = command.example
         assert example in top
         assert example.startswith(f"tinygrad-lite {name} ")
         assert example in run(name, "--help", cwd=tmp_path).stdout

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from nets import deep_net, skip_networks
 
 from tinygrad_lite import Tensor, compare, flow, grad, path_classes, paths, scope
 from tinygrad_lite.cli import main
+from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.table import percent
+from tinygrad_lite.files import strict
+from tinygrad_lite.views import boxes
 
 ONES = np.ones(4)
 
@@ -153,6 +157,32 @@ def test_every_picture_is_the_same_byte_for_byte(tmp_path):
     assert saved() == saved()
 
 
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".html"])
+def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch, FG):
+    F, G, t = FG
+    calls = Counter()
+    places = [(boxes, "boxes_and_wires"), (boxes, "folded_parts"), (render, "layout")]
+    for module, name in places:
+        function = getattr(module, name)
+
+        def counted(*args, name=name, function=function):
+            calls[name] += 1
+            return function(*args)
+
+        monkeypatch.setattr(module, name, counted)
+    deep, x, _ = deep_net(100, skip=True)
+    results = {
+        "paths": paths(G, t["W1"], ONES),
+        "flow": flow(deep, x),
+        "compare": compare(F, G, gradient=ONES),
+    }
+    for question, pictures in (("paths", 1), ("flow", 1), ("compare", 2)):
+        if suffix in results[question].suffixes:
+            calls.clear()
+            results[question].save(tmp_path / f"p{suffix}")
+            assert set(calls.values()) == {pictures}
+
+
 def test_a_flow_shows_negative_shares_dashed_and_a_folded_net_its_scopes(tmp_path):
     _, G, t = skip_networks(34)
     found = flow(G, t["W1"], ONES)
@@ -202,10 +232,10 @@ def script(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["paths", "{}:G"], "2 paths from G to W"),
+        (["paths", "{}:G"], "2 paths from sum(G) to W"),
         (["paths", "{}:G", "--by", "depth"], "2 paths in 2 classes"),
         (["flow", "{}:G", "--wrt", "W"], "matmul #4   +90 %"),
-        (["profile", "{}:F"], "the gradient of F, layer by layer"),
+        (["profile", "{}:F"], "the gradient of sum(F), layer by layer"),
         (["compare", "{}:F", "G"], "only in G"),
     ],
 )
@@ -215,6 +245,36 @@ def test_commands_print_text_and_json(words, expected, script, capsys):
     assert expected in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_commands_say_where_they_took_ones_for_the_cotangent(script, tmp_path, capsys):
+    said = "The cotangent is ones, where the script ran no backward."
+    assert main(["compare", f"{script}:F", "G"]) == 0
+    assert capsys.readouterr().out.startswith(f"{said}\nparameter")
+    for suffix in (".svg", ".html"):
+        target = tmp_path / f"c{suffix}"
+        assert main(["compare", f"{script}:F", "G", "-o", str(target)]) == 0
+        assert said in target.read_text(encoding="utf-8")
+    for command in ("paths", "flow"):
+        target = tmp_path / "p.svg"
+        assert main([command, f"{script}:G", "--wrt", "W", "-o", str(target)]) == 0
+        assert "sum(G)" in target.read_text(encoding="utf-8")
+    assert main(["step", f"{script}:G"]) == 0
+    assert "those of L = sum(G)" in capsys.readouterr().out
+    scalar = tmp_path / "scalar.py"
+    scalar.write_text(f"{SCRIPT}L = G @ np.ones(2)\nF.backward(x.data)\nL.name = 'L'\n")
+    for target, name in (("F", "F"), ("L", "L")):  # with a backward of its own; a scalar
+        assert main(["paths", f"{scalar}:{target}"]) == 0
+        assert f"from {name} to W" in capsys.readouterr().out
+
+
+def test_numbers_that_json_lacks_are_strings_that_float_reads(script, tmp_path, capsys):
+    path = tmp_path / "nan.py"
+    path.write_text(f"{SCRIPT}import tinygrad_lite as tl\nN = tl.sqrt(W * 0.0).sum()\n")
+    assert main(["flow", f"{path}:N", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["norm"] == "NaN"
+    assert strict([1e999, -1e999, {"a": 1.5}]) == ["Infinity", "-Infinity", {"a": 1.5}]
 
 
 def test_commands_save_pictures(script, tmp_path, capsys):

@@ -138,36 +138,23 @@ def test_each_strategy_is_the_definition(name, dtype):
     x, w, g, geometry, _ = case(name, dtype)
     out, dx, dw = definition(x, w, g, geometry)
     size, out_size, groups = x.shape[2:], g.shape[2:], geometry.groups
-    for gather, gather_kernel in (
-        (strategies.gather, strategies.gather_kernel),
-        (strategies.gather_rows, strategies.gather_rows_kernel),
-    ):
-        close(gather(x, w, geometry), out)
-        close(gather_kernel(x, g, geometry), dw)
-        if (turned := geometry.turned) is not None:
-            other = strategies.turn(w, groups)
-            close(gather(g, other, turned), dx)
-            close(strategies.turn(gather_kernel(g, x, turned), groups), dw)
+    turned, other = strategies.turned_geometry(geometry), strategies.turn(w, groups)
+    for by_row in (False, True):
+        close(strategies.gather(x, w, geometry, by_row), out)
+        close(strategies.gather_kernel(x, g, geometry, by_row), dw)
+        if turned is not None:
+            close(strategies.gather(g, other, turned, by_row), dx)
+            found = strategies.gather_kernel(g, x, turned, by_row)
+            close(strategies.turn(found, groups), dw)
     close(strategies.scatter(g, w, size, geometry), dx)
     if turned is not None:
         close(strategies.scatter(x, other, out_size, turned), out)
     if geometry.dilation == (1, 1):
         close(strategies.interleave(g, w, size, geometry), dx)
-        close(strategies.scatter_planes(g, w, size, geometry), dx)
-    if geometry.pointwise:
+    if strategies.is_pointwise(geometry):
         close(strategies.pointwise(x, w, geometry), out)
         close(strategies.pointwise_image(g, w, size, geometry), dx)
         close(strategies.pointwise_kernel(x, g, geometry), dw)
-    if x.shape[1] == len(w) == groups:
-        close(strategies.banded(x, w, geometry), out)
-        close(strategies.banded_kernel(x, g, geometry), dw)
-        if geometry.stride == (1, 1):
-            close(strategies.depthwise(x, w, geometry), out)
-            close(strategies.depthwise_kernel(x, g, geometry), dw)
-    if geometry.stride[1] == 1 and len(x):
-        beside, wide = strategies.side_by_side, geometry.spread(len(x))
-        close(strategies.gather(beside(x, len(x)), w, wide), beside(out, len(x)))
-        close(strategies.gather_kernel(beside(x, len(x)), beside(g, len(x)), wide), dw)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -222,6 +209,7 @@ def choices():
         yield x, w, rng.standard_normal((3, o, *geometry.out_size((20, 19)))), geometry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_what_is_not_finite_goes_where_the_definition_sends_it(bad):
     """An output that sees a pixel that is not finite is not finite, and no other; so for pixels
@@ -245,16 +233,6 @@ def test_what_is_not_finite_goes_where_the_definition_sends_it(bad):
                     }[op]()
                 np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
-
-
-def test_an_infinite_tap_does_not_reach_the_next_row():
-    *_, (x, w, g, geometry) = choices()
-    w[0, 0, 0, 2] = np.inf
-    with np.errstate(invalid="ignore"):  # where the padding meets it
-        expected = definition(x, w, g, geometry)[1]
-    assert 0 < np.isinf(expected).sum() < expected[:, 0].size / 2
-    found = strategies.scatter_planes(g, w, x.shape[2:], geometry)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no image"])
@@ -305,16 +283,16 @@ def test_repeating_rows_leaves_numpys_settings_alone():
     x, row = np.full((300, 300), 1e200), np.full(300, 1e200)
     with np.errstate():
         np.setbufsize(4096)
-        np.testing.assert_array_equal(strategies.repeated(np.add, x, row), x + row)
+        np.testing.assert_array_equal(strategies.broadcast(np.add, x, row), x + row)
         assert np.getbufsize() == 4096
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        strategies.repeated(np.multiply, x, row)
+        strategies.broadcast(np.multiply, x, row)
 
 
 def test_the_fewer_channels_are_moved():
-    assert strategies.gathering(1, 32)
-    assert strategies.gathering(32, 32)
-    assert not strategies.gathering(32, 1)
+    assert strategies.gathers(1, 32)
+    assert strategies.gathers(32, 32)
+    assert not strategies.gathers(32, 1)
 
 
 def peak(function, *args, **kwargs):
@@ -327,6 +305,7 @@ def peak(function, *args, **kwargs):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("c", "o", "groups"),
     [(16, 16, 1), (1, 16, 1), (16, 1, 1), (16, 16, 16), (64, 4, 1), (4, 128, 1)],
@@ -334,28 +313,29 @@ def peak(function, *args, **kwargs):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_memory_beside_the_result_does_not_grow_with_the_images(c, o, groups, stride):
     """Four blocks: columns, the product, the padded rows, and what NumPy adds in between."""
-    options = {**DEFAULTS, "stride": stride, "padding": 2, "groups": groups}
+    geometry = geometry_of(5, stride, padding=2, dilation=1, groups=groups)
     w = np.ones((o, c // groups, 5, 5), np.float32)
     for side in (64, 256):
         x = np.ones((2, c, side, side), np.float32)
-        g = conv2d(x, w, **options)
+        g = strategies.correlate(x, w, None, geometry)
         bound = 4 * strategies.BLOCK
         if side == 256 and o == 16 and c == 16:
             assert 25 * g[0].nbytes > 5 * bound  # far less than the columns of even one image
-        assert peak(conv2d, x, w, **options) < bound
+        assert peak(strategies.correlate, x, w, None, geometry) < bound
         part = x.nbytes // 2 if stride == 2 else 0  # as much as one of the two images
-        assert peak(conv2d_image, g, w, size=(side, side), **options) < bound + part
-        assert peak(conv2d_kernel, x, g, size=(5, 5), **options) < bound
+        assert peak(strategies.correlate_image, g, w, (side, side), geometry) < bound + part
+        assert peak(strategies.correlate_kernel, x, g, geometry) < bound
 
 
 @pytest.mark.parametrize(
     ("n", "c", "o", "side"), [(4096, 8, 8, 8), (512, 2, 256, 7), (2048, 1, 256, 4)]
 )
 def test_memory_does_not_grow_with_the_number_of_images(n, c, o, side):
-    """Small images are laid side by side, or their outputs in one matrix, but not all at once."""
+    """The outputs of small images are laid in one matrix, but not all at once."""
     x, w = np.ones((n, c, side, side), np.float32), np.ones((o, c, 5, 5), np.float32)
-    bound, g = 6 * strategies.BLOCK, conv2d(x, w, padding=2)
+    geometry = geometry_of(5, stride=1, padding=2, dilation=1, groups=1)
+    bound, g = 6 * strategies.BLOCK, strategies.correlate(x, w, None, geometry)
     assert max(x.nbytes, g.nbytes) > bound
-    assert peak(conv2d, x, w, padding=2) < bound
-    assert peak(conv2d_image, g, w, size=(side, side), **{**DEFAULTS, "padding": 2}) < bound
-    assert peak(conv2d_kernel, x, g, size=(5, 5), **{**DEFAULTS, "padding": 2}) < bound
+    assert peak(strategies.correlate, x, w, None, geometry) < bound
+    assert peak(strategies.correlate_image, g, w, (side, side), geometry) < bound
+    assert peak(strategies.correlate_kernel, x, g, geometry) < bound

@@ -19,8 +19,8 @@ from tinygrad_lite.drawing import picture as palette
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import BLUE, Arrow, Box, Entry, Look, Picture, Scale, dot
 from tinygrad_lite.drawing.render import save, svg
-from tinygrad_lite.drawing.text import number, oneline, text_width, tree
 from tinygrad_lite.operation import OPS
+from tinygrad_lite.text import number, oneline, text_width, tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -271,13 +271,14 @@ def test_letters_in_a_png_come_from_the_font_that_pip_installed():
     resvg, fonts = require("resvg_py"), require("ttf_opensans")
     source = svg(two("Wσ", caption="words"))
     alone = resvg.svg_to_bytes(
-        svg_string=render.lettered(source), dpi=96, zoom=2.0, skip_system_fonts=True,
+        svg_string=render.with_font(source), dpi=96, zoom=2.0, skip_system_fonts=True,
         font_files=[str(fonts.OPENSANS_REGULAR.path), str(fonts.OPENSANS_BOLD.path)],
     )  # fmt: skip
     wordless = resvg.svg_to_bytes(svg_string=source, dpi=96, zoom=2.0, skip_system_fonts=True)
     assert render.png(source) == bytes(alone) != bytes(wordless)
 
 
+@pytest.mark.slow
 def test_a_huge_picture_becomes_a_png_of_bearable_size():
     require("resvg_py")
     image = require("PIL.Image")
@@ -341,7 +342,7 @@ def test_a_system_dot_is_the_second_engine(tmp_path, monkeypatch):
         "PATH", stub_dot(tmp_path / "bin", f"cat > /dev/null; cat {tmp_path}/layout.svg")
     )
     expected = svg(two())
-    monkeypatch.setattr(render, "embedded", lambda: 1 / 0)
+    monkeypatch.setattr(render, "embedded_graphviz", lambda: 1 / 0)
     assert svg(two()) == expected
 
 
@@ -366,7 +367,7 @@ def test_what_is_not_installed_is_named_with_its_command(
     tmp_path, monkeypatch, suffix, module, command
 ):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(render, "_engine", None if suffix == ".svg" else render.embedded())
+    monkeypatch.setattr(render, "_engine", None if suffix == ".svg" else render.embedded_graphviz())
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(RuntimeError) as caught:
         save(two(), tmp_path / f"g{suffix}")

@@ -9,11 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.fft
-from conftest import require
+from conftest import code_lines, require
+
+import tinygrad_lite as tl
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 PRINTS = {
+    "engine": [
+        "*              1       1       3    x",
+        "2^60 paths is 1152921504606846976",
+        "-2   0.119   0.105   0.080       0",
+        "W1  0.0725  0.2239     0.2794",
+    ],
     "nand": [
         "1   1  -0.5      0",
         "df/db  = 0.0",
@@ -46,6 +54,7 @@ PRINTS = {
 }
 
 PICTURES = {
+    "engine": set(),
     "nand": {"nand.svg", "nand_xor.svg", "nand_learned.svg"},
     "dct": {
         "dct.svg",
@@ -100,7 +109,7 @@ def test_example_runs_prints_and_draws(name, tmp_path):
 
     written = [Path(path) for path in re.findall(r"^wrote (.+)$", done.stdout, re.MULTILINE)]
     assert {path.name for path in written} == PICTURES[name]
-    assert set((tmp_path / "pictures").iterdir()) == set(written)
+    assert set((tmp_path / "pictures").glob("*")) == set(written)
     for path in written:
         assert SIGNATURE[path.suffix] in path.read_bytes()[:1000], path
 
@@ -123,6 +132,110 @@ def left_by(tmp_path, monkeypatch):
         return names
 
     return run
+
+
+# Chapter 0's engine beside the package
+
+
+def perceptron(step):
+    """Exercise 1: all four cases of NAND, from w1, w2 and b."""
+    x1, x2 = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])
+    return lambda w1, w2, b: step(w1 * x1 + w2 * x2 + b)
+
+
+def networks(sigmoid):
+    """Exercise 4: F and G side by side, as F + v G, from x and the parameters."""
+
+    def f(x, W1, b1, W2, b2, W3, b3):
+        y = sigmoid(W2 @ sigmoid(W1 @ x + b1) + b2)
+        F = sigmoid(W3 @ y + b3)
+        return F + np.array([2.0, -1.0, 0.5, 3.0]) * (F + y)
+
+    return f
+
+
+# (what is computed with the engine, the same with the package, the shapes of the inputs)
+EXERCISES = {
+    "x * x + x": (lambda e: lambda x: x * x + x, lambda x: x * x + x, [()]),
+    "stretched": (lambda e: lambda a, b: a * b - 1 - b, lambda a, b: a * b - 1 - b, [(2, 1), 3]),
+    "a blocked NAND": (
+        lambda e: perceptron(e["heaviside"]), perceptron(tl.heaviside), [(), (), ()],
+    ),
+    "a smooth NAND": (lambda e: perceptron(e["sigmoid"]), perceptron(tl.sigmoid), [(), (), ()]),
+    "the DCT of blocks": (
+        lambda e: lambda x, D: e["contract"](x, D, spec="yixj,kij->kyx"),
+        lambda x, D: tl.conv2d(x.reshape(1, 1, 12, 8), D[:, None], stride=4)[0],
+        [(3, 4, 2, 4), (16, 4, 4)],
+    ),
+    "a layer": (
+        lambda e: lambda x, W, b: e["sigmoid"](W @ x + b),
+        lambda x, W, b: tl.sigmoid(W @ x + b),
+        [3, (4, 3), 4],
+    ),
+    "F and G": (
+        lambda e: networks(e["sigmoid"]), networks(tl.sigmoid),
+        [3, (4, 3), 4, (4, 4), 4, (4, 4), 4],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_chapter_0_computes_what_the_package_does(left_by, exercise):
+    """The value, the gradients, and the gradients of the gradients."""
+    chapter = left_by("engine")
+    make, theirs, shapes = EXERCISES[exercise]
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    found = derivatives(make(chapter), chapter["Value"], chapter["grad"], arrays)
+    expected = derivatives(theirs, tl.Tensor, tl.grad, arrays)
+    assert len(found) == 1 + 3 * len(arrays)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-15 * max(1, np.abs(b).max()))
+    assert np.any(found[1]) == (exercise != "a blocked NAND")
+
+
+def derivatives(f, value, grad, arrays):
+    """f's value, its gradients by backward and by grad, and those of the latter's norm."""
+    inputs = [value(array, requires_grad=True) for array in arrays]
+    output = f(*inputs)
+    cotangent = np.random.default_rng(1).standard_normal(output.shape)
+    output.backward(cotangent)
+    gradients = [grad(output, x, cotangent) for x in inputs]
+    norm = sum((g * g).sum() for g in gradients)
+    return [
+        output.data, *(x.grad for x in inputs), *(g.data for g in gradients),
+        *(grad(norm, x).data for x in inputs),
+    ]  # fmt: skip
+
+
+def test_chapter_0_keeps_the_engines_promises(left_by, recwarn):
+    e = left_by("engine")
+    x = e["Value"](3.0, requires_grad=True)
+    y = x * x
+    sent = [(s, float(c)) for _, _, s, c in e["messages"](y, np.ones(())) if s is not None]
+    assert sent == [(0, 3), (1, 3)]  # two edges
+    with e["no_grad"]():
+        assert ((x * x).op, (x * x).requires_grad) == (None, False)
+    assert (y.op.symbol, y.requires_grad) == ("*", True)
+    assert (e["F"].scope, e["G"].scope) == (("f3",), ())
+    for _ in range(60):
+        y = y + y
+    assert e["grad"](e["grad"](y, x), x).data == 2.0**61
+    far = e["Value"]([-1000.0, 1000.0], requires_grad=True)
+    e["sigmoid"](far).backward(np.ones(2))
+    assert far.grad.tolist() == [0, 0]
+    assert not recwarn.list
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[...] = 0
+
+
+def test_chapter_0_fits_on_two_screens():
+    text = (EXAMPLES / "engine.py").read_text(encoding="utf-8")
+    assert len(code_lines(text)) <= 140
+    assert max(map(len, text.splitlines())) <= 100
+
+
+# The others beside other libraries
 
 
 def test_layer_jacobians_are_pytorchs(left_by):
@@ -203,6 +316,7 @@ def test_dct_denoising_is_scipys_patch_by_patch(left_by):
         np.testing.assert_allclose(found, sliding_dct(noisy, sigma, n), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_learned_from_starts_as_dct_denoising(left_by):
     """To subtract the dropped coefficients is to keep the others; and learning changes both."""
     left = left_by("learned_denoise", "--quick")
@@ -210,7 +324,9 @@ def test_what_is_learned_from_starts_as_dct_denoising(left_by):
     learned = left["denoise"](noisy, 20)
     left["K"].data = left["before"]
     expected = sliding_dct(noisy, 20 / 255, 8)
-    np.testing.assert_allclose(left["denoise"](noisy, 20, left["hard"]), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        left["denoise"](noisy, 20, left["hard_threshold"]), expected, atol=1e-6
+    )
     flat = np.full((30, 30), 0.75, np.float32)
     np.testing.assert_allclose(left["denoise"](flat, 20), flat, atol=1e-6)
     assert np.abs(learned - expected).max() > 1e-6

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import FrozenInstanceError
 from xml.etree import ElementTree as ET
 
@@ -13,8 +14,13 @@ from hypothesis import strategies as st
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, graph, scope, sigmoid
-from tinygrad_lite.recorded.fold import VISIBLE, folded
-from tinygrad_lite.views.boxes import LARGEST, norm, wires
+from tinygrad_lite.drawing import render
+from tinygrad_lite.drawing.picture import COLOURS
+from tinygrad_lite.recorded.fold import VISIBLE, folded_parts
+from tinygrad_lite.recorded.measure import norm
+from tinygrad_lite.recorded.states import APPEARANCE, State
+from tinygrad_lite.views import boxes
+from tinygrad_lite.views.boxes import LARGEST, diagram
 
 
 def parameter(name, *shape, seed=0):
@@ -152,7 +158,7 @@ def test_every_kind_of_gradient_is_told_apart_as_data_and_to_the_eye():
     }  # fmt: skip
     picture = g.picture()
     looks = {}
-    for wire, arrow in zip(wires(g), picture.arrows, strict=True):
+    for wire, arrow in zip(diagram(g).wires, picture.arrows, strict=True):
         looks.setdefault(wire.traffic, arrow.look)
     x = Tensor(1.0, True)
     (unknown,) = {arrow.look for arrow in graph(x + x).picture().arrows}
@@ -165,6 +171,14 @@ def test_every_kind_of_gradient_is_told_apart_as_data_and_to_the_eye():
     legend = " ".join(entry.text for entry in picture.legend)
     for word in ("blocked", "zero", "NaN", "norm", "no gradient"):
         assert word in legend
+
+
+def test_every_state_has_words_and_a_look_of_its_own():
+    assert set(APPEARANCE) == set(State)
+    assert len({shown.words for shown in APPEARANCE.values()}) == len(State)
+    looks = {(shown.symbol, shown.dash, shown.width, shown.head) for shown in APPEARANCE.values()}
+    assert len(looks) == len(State)
+    assert {shown.colour for shown in APPEARANCE.values()} <= set(COLOURS)
 
 
 def test_an_infinite_gradient_is_not_called_nan():
@@ -198,7 +212,7 @@ def test_a_result_used_outside_its_scope_stands_outside():
 
 def test_arrows_carry_the_norm_and_are_wider_where_it_is_larger():
     G, widths = skip_network(), []
-    for wire, arrow in zip(wires(graph(G)), graph(G).picture().arrows, strict=True):
+    for wire, arrow in zip(diagram(graph(G)).wires, graph(G).picture().arrows, strict=True):
         if wire.traffic == "gradient":
             parts = [e.contribution for e in wire.edges] or [wire.value.gradient]
             assert wire.magnitude == pytest.approx(np.linalg.norm(sum(parts)))
@@ -210,7 +224,7 @@ def test_arrows_carry_the_norm_and_are_wider_where_it_is_larger():
 
 
 def test_the_skip_of_G_and_nothing_else_is_marked():
-    marked = [w for w in wires(graph(skip_network())) if w.skip]
+    marked = [w for w in diagram(graph(skip_network())).wires if w.skip]
     g = graph(skip_network())
     assert [(g.nodes[e.source].name, g.nodes[e.target].op) for w in marked for e in w.edges] == [
         ("y", "add")
@@ -225,7 +239,7 @@ def test_a_skip_leads_around_at_least_two_ops(pairs):
     values = [Tensor(1.0, True, name="x")]
     for a, b in pairs:
         values.append(values[a % len(values)] + values[b % len(values)])
-    joined = wires(graph(values[-1]))
+    joined = diagram(graph(values[-1])).wires
     drawn = nx.DiGraph((w.source, w.target) for w in joined)
     for wire in joined:
         around = [
@@ -314,9 +328,49 @@ def test_hostile_names_are_drawn_and_exported(tmp_path, name):
 # Folding
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """How often graphs are folded, made into boxes, and laid out by Graphviz."""
+    calls = Counter()
+
+    def count(module, name):
+        real = getattr(module, name)
+
+        def counting(*args):
+            calls[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(module, name, counting)
+
+    count(boxes, "folded_parts")
+    count(boxes, "boxes_and_wires")
+    count(render, "layout")
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("blocks", "name", "pictures"),
+    [
+        (3, "g.svg", 1), (3, "g.pdf", 1), (60, "g.svg", 1),
+        (3, "g.html", 2), (60, "g.html", 2), (170, "g.html", 1),
+    ],
+)  # fmt: skip
+def test_a_graph_is_folded_and_laid_out_once_for_each_picture(
+    tmp_path, counted, blocks, name, pictures
+):
+    require("typst" if name.endswith("pdf") else "json")
+    y = residual(blocks)
+    graph(y).save(tmp_path / name)
+    assert counted == dict.fromkeys(("folded_parts", "boxes_and_wires", "layout"), pictures)
+    if name.endswith("html"):
+        counted.clear()
+        tl.steps(y).save(tmp_path / name)
+        assert set(counted.values()) == {pictures}
+
+
 def test_few_boxes_do_not_fold_and_many_do_and_say_so():
     small, large = graph(residual(5)), graph(residual(60))
-    assert folded(small) == ()
+    assert folded_parts(small) == ()
     assert "folded" not in small.picture().caption
     picture = large.picture()
     assert len(large) > VISIBLE >= len(picture.boxes)
@@ -365,7 +419,7 @@ def test_folding_makes_no_cycle_and_loses_nothing(steps):
             else:
                 values.append(left + right)
     g = graph(values[-1])
-    parts = folded(g, True)
+    parts = folded_parts(g, True)
     members = [i for part in parts for i in part.members]
     assert len(members) == len(set(members))
     picture = g.picture(fold=True)
@@ -374,7 +428,7 @@ def test_folding_makes_no_cycle_and_loses_nothing(steps):
     assert nx.is_directed_acyclic_graph(nx.DiGraph((a.source, a.target) for a in picture.arrows))
     inner = {i: part.id for part in parts for i in part.members}
     across = {e for e in g.edges if inner.get(e.source, e.source) != inner.get(e.target, e.target)}
-    assert {e for w in wires(g, True) for e in w.edges} == across
+    assert {e for w in diagram(g, True).wires for e in w.edges} == across
 
 
 def test_a_folded_arrow_carries_the_norm_of_all_it_stands_for():
@@ -383,7 +437,7 @@ def test_a_folded_arrow_carries_the_norm_of_all_it_stands_for():
     with scope("f"):
         y = h * 2.0 + h * 5.0
     y.backward([1.0])
-    (wire,) = [w for w in wires(graph(y), True) if w.target.startswith("f")]
+    (wire,) = [w for w in diagram(graph(y), True).wires if w.target.startswith("f")]
     assert len(wire.edges) == 2
     assert wire.magnitude == 7.0  # contributions to one value add up
 
@@ -432,6 +486,7 @@ def test_the_text_tree():
     ]
 
 
+@pytest.mark.slow
 def test_the_text_of_a_chain_of_100_000_is_linear_and_on_the_page():
     x = Tensor(1.0, True, name="x")
     n = 100_000

@@ -48,7 +48,7 @@ def reduction(f):
     return call
 
 
-def spread(f):
+def var_or_std(f):
     def call(x, dim=None, unbiased=None, keepdim=False, correction=1):
         if isinstance(dim, bool):
             dim, unbiased = None, dim
@@ -58,44 +58,44 @@ def spread(f):
     return call
 
 
-def along(f):
+def along_an_axis(f):
     return lambda x, dim, dtype=None: f(x, axes(x, dim))
 
 
-def divided(x, y, rounding_mode=None):
+def div(x, y, rounding_mode=None):
     quotient = tl.divide(x, y)
     return {None: quotient, "trunc": tl.trunc(quotient), "floor": tl.floor(quotient)}[rounding_mode]
 
 
-def clamped(x, min=None, max=None):
+def clamp(x, min=None, max=None):
     unless(min is None and max is None, "no limit at all")
     return tl.clip(x, min, max)
 
 
-def joined(arrays, dim=0):
+def cat(arrays, dim=0):
     unless(len({np.ndim(x) for x in arrays}) > 1, "an empty vector does not join matrices here")
     return tl.concatenate(arrays, dim)
 
 
-def squeezed(x, dim=None):
+def squeeze(x, dim=None):
     one_by_one = np.atleast_1d(() if dim is None else dim).astype(int)
     unless(x.ndim == 0 and one_by_one.size, "a 0-d tensor has no axis 0 here")
     unless(any(x.shape[i] != 1 for i in one_by_one), "only axes of size 1 are squeezed here")
     return tl.squeeze(x, tuple(dim) if isinstance(dim, (tuple, list)) else dim)
 
 
-def contracted(x, y, dims=2):
+def tensordot(x, y, dims=2):
     if not isinstance(dims, int):
         unequal = any(x.shape[i] != y.shape[j] for i, j in zip(*dims, strict=True))
         unless(unequal, "an axis of size 1 is not broadcast here")
     return tl.tensordot(x, y, dims)
 
 
-def lined(f):
+def of_a_list(f):
     return lambda *arrays: f(arrays[0] if isinstance(arrays[0], (tuple, list)) else arrays)
 
 
-def padded(x, pad, mode="constant", value=None):
+def pad(x, pad, mode="constant", value=None):
     names = {"replicate": "edge", "circular": "wrap"}
     unless(any(n < 0 for n in pad), "a negative pad crops: that is slicing here")
     widths = [(0, 0)] * (x.ndim - len(pad) // 2)
@@ -105,12 +105,12 @@ def padded(x, pad, mode="constant", value=None):
     return tl.pad(x, widths, names.get(mode, mode))
 
 
-def ordered(x, dim=-1, descending=False, stable=False):
+def sort(x, dim=-1, descending=False, stable=False):
     values = tl.sort(x, dim) if x.ndim else x
     return (tl.flip(values, dim) if x.ndim else values) if descending else values
 
 
-def taken(x, indices, dim=None):
+def take_along_dim(x, indices, dim=None):
     if dim is None:
         return tl.take_along_axis(x, indices.ravel(), None)
     # PyTorch broadcasts both along the other axes, NumPy only from size 1.
@@ -129,7 +129,7 @@ def split(f):
     return call
 
 
-def pooled_mean(
+def avg_pool2d(
     x,
     kernel_size,
     stride=None,
@@ -148,7 +148,7 @@ def pooled_mean(
     return tl.avg_pool2d(x, pair(kernel_size), pair(stride), pair(padding))[first]
 
 
-def pooled_max(
+def max_pool2d(
     x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
 ):
     unless(ceil_mode, "ceil_mode is not here")
@@ -167,7 +167,7 @@ def pair(size):
     return None if len(size) == 0 else tuple(size) * 2 if len(size) == 1 else tuple(size)
 
 
-def convolved(f, ndim):
+def convolution(f, ndim):
     def call(x, w, b=None, stride=1, padding=0, *rest, **more):
         extra = more.get("output_padding", rest[0] if rest and f is tl.conv_transpose2d else 0)
         unless(np.any(np.less_equal(stride, extra)), "output_padding is below the stride here")
@@ -180,19 +180,19 @@ def convolved(f, ndim):
     return call
 
 
-def entropy(x, target, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0):
+def cross_entropy(x, target, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0):
     unless(weight is not None, "classes have no weights here")
     unless(ignore_index != -100, "no target is ignored here")
     unless(label_smoothing, "labels are not smoothed here")
     return tl.cross_entropy(x, target, reduction)
 
 
-def unreduced(x, target, reduction="mean", **more):
+def mse_loss(x, target, reduction="mean", **more):
     unless(more, "losses have no weights here")
     return tl.mse_loss(x, target, reduction)
 
 
-def normed(x, ord=None, dim=None, keepdim=False, dtype=None):
+def linalg_norm(x, ord=None, dim=None, keepdim=False, dtype=None):
     dim = tuple(dim) if isinstance(dim, list) else dim
     matrix = len(dim) == 2 if isinstance(dim, tuple) else dim is None and x.ndim == 2
     unless(matrix and ord in (2, -2, "nuc"), "norms of singular values are not here")
@@ -201,23 +201,23 @@ def normed(x, ord=None, dim=None, keepdim=False, dtype=None):
     return tl.norm(x, ord, dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim, keepdim)
 
 
-def vector_normed(x, ord=2, dim=None, keepdim=False, dtype=None):
+def linalg_vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
     unless(ord == 0, "the number of elements that are not 0 has no gradient")
     return tl.vector_norm(x, axes(x, dim), keepdim, ord)
 
 
-def quantiles(x, q, dim=None, keepdim=False, interpolation="linear"):
+def quantile(x, q, dim=None, keepdim=False, interpolation="linear"):
     unless(interpolation != "linear", "interpolation is linear here")
     return tl.quantile(x, q, axes(x, dim), keepdim)
 
 
-def middle(x, dim=None, keepdim=False):
+def median(x, dim=None, keepdim=False):
     n = x.size if dim is None or not x.ndim else x.shape[dim]
     unless(n % 2 == 0, "PyTorch's median of an even number is the lower of two, NumPy's their mean")
     return tl.median(x, axes(x, dim), keepdim)
 
 
-def repeated(x, repeats, dim=None, output_size=None):
+def repeat_interleave(x, repeats, dim=None, output_size=None):
     return (
         tl.repeat(x, np.asarray(repeats), dim)
         if x.ndim
@@ -225,13 +225,25 @@ def repeated(x, repeats, dim=None, output_size=None):
     )
 
 
-def smooth(x, approximate="none"):
+def gelu(x, approximate="none"):
     unless(approximate != "none", "the approximation with tanh is not here")
     return tl.gelu(x)
 
 
 def at(x, index):
     return x[index]
+
+
+def diff(x, n=1, dim=-1, prepend=None, append=None):
+    parts = [part for part in (prepend, x, append) if part is not None]
+    unless(n == 0 and len(parts) > 1, "no difference is taken, so nothing is joined before")
+    return tl.diff(tl.concatenate(parts, dim) if len(parts) > 1 else x, n, dim)
+
+
+def linalg_solve(a, b, left=True):
+    unless(not left, "the unknown is on the right here")
+    vectors = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
+    return tl.solve(a, b[..., None])[..., 0] if vectors else tl.solve(a, b)
 
 
 # PyTorch's name, where it is not ours, and how its arguments are ours.
@@ -256,71 +268,59 @@ RENAMED = {
 ADAPTED = {
     "add": lambda x, y, alpha=1: tl.add(x, tl.multiply(alpha, y)),
     "sub": lambda x, y, alpha=1: tl.subtract(x, tl.multiply(alpha, y)),
-    "div": divided,
+    "div": div,
     "round": lambda x, decimals=0: tl.round(x, decimals),
-    "clamp": clamped,
+    "clamp": clamp,
     "where": lambda x, condition, y: tl.where(condition, x, y),
     "sum": reduction(tl.sum), "mean": reduction(tl.mean), "amax": reduction(tl.max),
     "amin": reduction(tl.min), "prod": reduction(tl.prod), "logsumexp": reduction(tl.logsumexp),
-    "var": spread(tl.var), "std": spread(tl.std),
-    "cumsum": along(tl.cumsum), "cumprod": along(tl.cumprod),
-    "softmax": along(tl.softmax), "log_softmax": along(tl.log_softmax),
-    "sort": ordered, "quantile": quantiles, "median": middle,
+    "var": var_or_std(tl.var), "std": var_or_std(tl.std),
+    "cumsum": along_an_axis(tl.cumsum), "cumprod": along_an_axis(tl.cumprod),
+    "softmax": along_an_axis(tl.softmax), "log_softmax": along_an_axis(tl.log_softmax),
+    "sort": sort, "quantile": quantile, "median": median,
     "reshape": lambda x, shape: tl.reshape(x, shape),
     "transpose": lambda x, dim0, dim1: tl.swapaxes(x, axes(x, dim0), dim1),
     "permute": lambda x, dims: tl.transpose(x, dims),
-    "squeeze": squeezed,
+    "squeeze": squeeze,
     "flip": lambda x, dims: tl.flip(x, tuple(dims)),
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: tl.diagonal(x, offset, dim1, dim2),
     "roll": lambda x, shifts, dims=None: tl.roll(x, shifts, dims),
     "rot90": lambda x, k=1, dims=(0, 1): tl.rot90(x, k, dims),
-    "repeat_interleave": repeated,
+    "repeat_interleave": repeat_interleave,
     "tile": lambda x, dims: tl.tile(x, dims),
     "take": lambda x, index: tl.take(x, index),
     "index_select": lambda x, dim, index: tl.take(x, index, axes(x, dim)),
-    "take_along_dim": taken,
+    "take_along_dim": take_along_dim,
     "tensor_split": split(tl.array_split), "hsplit": split(tl.hsplit), "vsplit": split(tl.vsplit),
     "dsplit": split(tl.dsplit),
-    "cat": joined,
+    "cat": cat,
     "stack": lambda arrays, dim=0: tl.stack(arrays, dim),
-    "hstack": lined(tl.hstack), "vstack": lined(tl.vstack), "dstack": lined(tl.dstack),
-    "column_stack": lined(tl.column_stack),
-    "atleast_1d": lined(lambda xs: tl.atleast_1d(*xs)),
-    "atleast_2d": lined(lambda xs: tl.atleast_2d(*xs)),
-    "atleast_3d": lined(lambda xs: tl.atleast_3d(*xs)),
+    "hstack": of_a_list(tl.hstack), "vstack": of_a_list(tl.vstack), "dstack": of_a_list(tl.dstack),
+    "column_stack": of_a_list(tl.column_stack),
+    "atleast_1d": of_a_list(lambda xs: tl.atleast_1d(*xs)),
+    "atleast_2d": of_a_list(lambda xs: tl.atleast_2d(*xs)),
+    "atleast_3d": of_a_list(lambda xs: tl.atleast_3d(*xs)),
     "broadcast_to": lambda x, shape: tl.broadcast_to(x, shape),
     "__getitem__": at,
-    "diff": lambda x, n=1, dim=-1, prepend=None, append=None: different(x, n, dim, prepend, append),
-    "nn.functional.pad": padded,
-    "tensordot": contracted,
+    "diff": diff,
+    "nn.functional.pad": pad,
+    "tensordot": tensordot,
     "einsum": lambda arrays, subscripts: tl.einsum(subscripts, *arrays),
     "linalg.cholesky": lambda x, upper=False: tl.moveaxis(tl.cholesky(x), -1, -2)
     if upper
     else tl.cholesky(x),
-    "linalg.solve": lambda a, b, left=True: solved(a, b, left),
+    "linalg.solve": linalg_solve,
     "linalg.slogdet": lambda x: tuple(tl.slogdet(x)),
-    "linalg.norm": normed, "linalg.vector_norm": vector_normed,
+    "linalg.norm": linalg_norm, "linalg.vector_norm": linalg_vector_norm,
     "nn.functional.leaky_relu": lambda x, negative_slope=0.01: tl.leaky_relu(x, negative_slope),
     "nn.functional.elu": lambda x, alpha=1.0: tl.elu(x, alpha),
-    "nn.functional.gelu": smooth, "nn.functional.softplus": lambda x, beta=1: tl.softplus(x, beta),
-    "nn.functional.mse_loss": unreduced, "nn.functional.cross_entropy": entropy,
-    "nn.functional.conv1d": convolved(tl.conv1d, 3),
-    "nn.functional.conv2d": convolved(tl.conv2d, 4),
-    "nn.functional.conv_transpose2d": convolved(tl.conv_transpose2d, 4),
-    "nn.functional.avg_pool2d": pooled_mean, "nn.functional.max_pool2d": pooled_max,
+    "nn.functional.gelu": gelu, "nn.functional.softplus": lambda x, beta=1: tl.softplus(x, beta),
+    "nn.functional.mse_loss": mse_loss, "nn.functional.cross_entropy": cross_entropy,
+    "nn.functional.conv1d": convolution(tl.conv1d, 3),
+    "nn.functional.conv2d": convolution(tl.conv2d, 4),
+    "nn.functional.conv_transpose2d": convolution(tl.conv_transpose2d, 4),
+    "nn.functional.avg_pool2d": avg_pool2d, "nn.functional.max_pool2d": max_pool2d,
 }  # fmt: skip
-
-
-def different(x, n, dim, prepend, append):
-    parts = [part for part in (prepend, x, append) if part is not None]
-    unless(n == 0 and len(parts) > 1, "no difference is taken, so nothing is joined before")
-    return tl.diff(tl.concatenate(parts, dim) if len(parts) > 1 else x, n, dim)
-
-
-def solved(a, b, left):
-    unless(not left, "the unknown is on the right here")
-    vectors = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
-    return tl.solve(a, b[..., None])[..., 0] if vectors else tl.solve(a, b)
 
 
 # PyTorch's softplus is a straight line above a threshold, unless that is out of reach.
@@ -336,14 +336,14 @@ COUNTERPARTS = {
 }
 
 
-def mapped(value, change):
+def map_tensors(value, change):
     """The value with every PyTorch tensor in it changed."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(mapped(x, change) for x in value)
+        return type(value)(map_tensors(x, change) for x in value)
     if isinstance(value, dict):
-        return {k: mapped(x, change) for k, x in value.items()}
+        return {k: map_tensors(x, change) for k, x in value.items()}
     return value
 
 
@@ -381,10 +381,10 @@ def judge(info, f, sample):
         twins.append(Tensor(array, requires_grad=True))
         return twins[-1]
 
-    args = mapped((sample.input, *sample.args), twin)
+    args = map_tensors((sample.input, *sample.args), twin)
     for name in THEIRS.get(info.name, ()):
         sample.kwargs.pop(name, None)
-    kwargs = mapped(sample.kwargs, twin)
+    kwargs = map_tensors(sample.kwargs, twin)
     with np.errstate(all="ignore"):
         ours = f(*args, **kwargs)
         theirs = info.op(sample.input, *sample.args, **sample.kwargs, **THEIRS.get(info.name, {}))
@@ -417,7 +417,9 @@ def judge(info, f, sample):
             close("second gradient", a, b)
 
 
-INFOS = [info for info in op_db if info.name in COUNTERPARTS]
+# All of its samples crop with a negative pad: that is slicing here.
+NOT_HERE = {"nn_functional_pad_replicate_negative"}
+INFOS = [i for i in op_db if i.name in COUNTERPARTS and i.formatted_name not in NOT_HERE]
 
 
 @pytest.mark.parametrize("info", INFOS, ids=lambda info: info.formatted_name)
@@ -436,46 +438,43 @@ def test_samples(info):
             raise AssertionError(f"{error!r} for {sample.summary()}") from error
     report = f"{passed} passed" + "".join(f"; {n} skipped: {why}" for why, n in skipped.items())
     print(f"{info.formatted_name}: {report}")
-    if not passed:
-        pytest.skip(report)
+    assert passed, report
 
 
-def wrong(info):
-    return list(info.error_inputs("cpu")) if info.error_inputs_func else []
+def errors(info):
+    """Those of PyTorch's wrong samples that are wrong here too: NumPy takes some of them."""
+    found = list(info.error_inputs("cpu")) if info.error_inputs_func else []
+    return [error for error in found if not is_right_here(info.name, error)]
 
 
-@pytest.mark.parametrize(
-    "info", [i for i in INFOS if wrong(i)], ids=lambda info: info.formatted_name
-)
+def is_right_here(name, error):
+    message, tensors = error.error_regex, [error.sample_input.input, *error.sample_input.args]
+    return (
+        name in ("trace", "tril", "triu")  # NumPy takes any number of axes
+        or (any(isinstance(x, (int, float)) for x in tensors) and not message)  # a number for both
+        or "output dtype" in message  # dtypes mix here
+        or "should be the same" in message
+        or "shifts" in message  # NumPy broadcasts shifts and axes
+        or "approximate" in message  # gelu is exact here, and knows no approximations
+    )
+
+
+@pytest.mark.parametrize("info", [i for i in INFOS if errors(i)], ids=lambda i: i.formatted_name)
 def test_errors(info):
     f = COUNTERPARTS[info.name]
     raised, skipped = 0, Counter()
-    for error in wrong(info):
+    for error in errors(info):
         sample = error.sample_input
         try:
-            unless_an_error(info.name, sample, error.error_regex)
-            args = mapped((sample.input, *sample.args), as_tensor)
-            f(*args, **mapped(sample.kwargs, as_tensor))
+            args = map_tensors((sample.input, *sample.args), as_tensor)
+            f(*args, **map_tensors(sample.kwargs, as_tensor))
         except NoJudgeError as reason:
             skipped[str(reason)] += 1
         except (TypeError, ValueError, IndexError):
             raised += 1
         else:
             raise AssertionError(f"no error for {sample.summary()}: {error.error_regex}")
-    report = f"{raised} raised" + "".join(f"; {n} skipped: {why}" for why, n in skipped.items())
-    print(f"{info.formatted_name}: {report}")
-    if not raised:
-        pytest.skip(report)
-
-
-def unless_an_error(name, sample, message):
-    """Skip what PyTorch refuses and NumPy takes."""
-    tensors = [sample.input, *sample.args]
-    number = any(isinstance(x, (int, float)) for x in tensors)
-    unless(number and not message, "numbers may stand for arrays here")
-    unless("output dtype" in message or "should be the same" in message, "dtypes mix here")
-    unless("shifts" in message, "NumPy broadcasts shifts and axes")
-    unless(name in ("trace", "tril", "triu"), "NumPy takes any number of axes")
+    assert raised, skipped
 
 
 def as_tensor(t):

@@ -1,6 +1,5 @@
 """Every op of the package, held to every law, to NumPy and to PyTorch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from samples import SAMPLES
 
 from tinygrad_lite import Tensor, conv2d, grad
 from tinygrad_lite.operation import OPS, Op
-from tinygrad_lite.testing import LAWS, Call, Sample, same, samples_missing
+from tinygrad_lite.testing import Call, Law, Sample, laws_of, same, samples_missing
 
 PACKAGE = {op.name: op for op in OPS.values() if op.__module__.startswith("tinygrad_lite.ops.")}
 CASES = [
-    pytest.param(PACKAGE[name], case, id=f"{name}-{i}")
+    (f"{name}-{i}", PACKAGE[name], case)
     for name, cases in SAMPLES.items()
     if name in PACKAGE
     for i, case in enumerate(cases)
@@ -34,12 +33,6 @@ def test_every_sample_has_an_op():
     assert SAMPLES.keys() <= PACKAGE.keys()
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize(("op", "case"), CASES)
-def test_law(op: Op, case: Sample, law: Callable[[Call], None]):
-    law(Call(op, case, numpy_function(op)))
-
-
 def numpy_function(op: Op) -> Any:
     """NumPy's function of that name, called with our arguments."""
     special = {
@@ -50,6 +43,18 @@ def numpy_function(op: Op) -> Any:
         "stack": lambda *arrays, axis=0: np.stack(arrays, axis),
     }
     return special.get(op.name) or getattr(np, op.name, None)
+
+
+@pytest.mark.parametrize(
+    ("law", "call"),
+    [
+        pytest.param(law, call, id=f"{name}-{law.__name__}")
+        for name, op, case in CASES
+        for law, call in laws_of(op, case, numpy_function(op))
+    ],
+)
+def test_law(law: Law, call: Call):
+    law(call)
 
 
 def torch_function(name: str) -> Any:
@@ -83,7 +88,9 @@ def torch_function(name: str) -> Any:
     return special.get(name)
 
 
-@pytest.mark.parametrize(("op", "case"), CASES)
+@pytest.mark.parametrize(
+    ("op", "case"), [pytest.param(op, case, id=name) for name, op, case in CASES]
+)
 def test_as_pytorch(op: Op, case: Sample):
     """Value, gradient and second derivative."""
     torch = require("torch")
@@ -166,6 +173,7 @@ INDICES = SHAPES.flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(INDICES)
 def test_the_gradient_of_an_indexed_sum_counts_how_often_an_element_is_named(case: Any):

@@ -432,6 +432,7 @@ def test_float32_is_judged_by_its_own_rounding():
     assert sum(s for e, s in found.shares.items() if e.source == 0) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_count_of_any_size_is_told():
     x = y = Tensor(1.0, requires_grad=True, name="x")
     for _ in range(20_000):

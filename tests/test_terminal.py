@@ -26,7 +26,7 @@ from tinygrad_lite.views.keys import Walker
 
 @pytest.fixture
 def walker():
-    return Walker(steps(skip_networks()[1]))
+    return Walker(steps(skip_networks()[1], np.ones(4)))
 
 
 def pressed(walker, *keys):
@@ -140,10 +140,10 @@ def test_huge_arrays_are_not_shown_whole():
 def test_without_curses_commands_are_typed_on_lines(monkeypatch, capsys, walker):
     answers = iter(["n", "", "g 14", "q"])
     monkeypatch.setattr("builtins.input", lambda prompt: print(prompt) or next(answers))
-    terminal.typed(walker)
+    terminal.interact_by_line(walker)
     assert walker.at == 13
     monkeypatch.setattr("builtins.input", lambda prompt: (_ for _ in ()).throw(EOFError))
-    terminal.typed(walker)  # the end of input ends it
+    terminal.interact_by_line(walker)  # the end of input ends it
     assert "backward 4/10" in capsys.readouterr().out
 
 
@@ -182,13 +182,16 @@ class Screen:
         self.raw = b""
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
+        # LINES and COLUMNS, where a process above has set them (readline does, so pytest-xdist's
+        # workers have them), go before a terminal's own size.
+        inherited = {k: v for k, v in os.environ.items() if k not in ("LINES", "COLUMNS")}
         self.process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"},
+            env=inherited | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"},
             # A terminal of its own, so that Ctrl-C arrives as a signal.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

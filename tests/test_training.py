@@ -65,6 +65,7 @@ def test_a_step_keeps_float32_forgets_the_gradient_and_spares_what_has_none(opti
     np.testing.assert_array_equal(W.data, moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("through", ["backward", "grad", "the gradient's norm"])
 def test_a_thousand_steps_take_no_more_memory_than_one(through):
     """And that by reference counting alone: nothing waits for the garbage collector. (Python

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .checking import check
+from .context import no_grad, scope
 from .operation import blocked, op
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
 from .tensor import Tensor
-from .value import no_grad, scope
 
 if not os.environ.get("TINYGRAD_LITE_PLAIN"):
     with suppress(ModuleNotFoundError):  # the folder may be deleted

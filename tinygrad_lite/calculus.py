@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, overload
 
 import numpy as np
 
-from .backward import arrived, between, reachable, seed
-from .fast.deferred import deferred
+from . import ancestors, backward
+from . import value as record
+from .arrays import describe
+from .backward import messages, seed
+from .context import CONTEXT, no_grad, recording
 from .ops import positive, stack
 from .tensor import Tensor
-from .value import CONTEXT, Value, described, no_grad, recording
+from .updated import tensors_of
+from .value import Value
 
 
 @overload
@@ -53,25 +57,26 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
             )
         if not x._requires_grad:
             raise TypeError(
-                f"{described(x)} requires no gradient, so none can be taken; make it with "
+                f"{describe(x)} requires no gradient, so none can be taken; make it with "
                 "requires_grad=True"
             )
     start = seed(output, gradient, constant=True)
     ends = set(wanted)
-    path = between(output, ends) if output._requires_grad else set()
+    path = ancestors.between(output, ends) if output._requires_grad else set()
     found: dict[Value, Any] = {}
     if output in path:
         if CONTEXT.get().recording:
-            found = deferred(output, start, path, ends)
+            found = recorded_gradients(output, start, path, ends)
         else:
-            found = arrived(output, start._data if isinstance(start, Value) else start, path, ends)
+            array = start._data if isinstance(start, Value) else start
+            found = backward.leaf_gradients(output, array, path, ends)
     gradients = []
     for x in wanted:
         g = found.get(x)
         if g is None:
             if strict:
                 raise ValueError(
-                    f"{described(output)} does not depend on {described(x)}; leave out strict=True "
+                    f"{describe(output)} does not depend on {describe(x)}; leave out strict=True "
                     "to get zeros"
                 )
             g = np.zeros_like(x.data)
@@ -79,7 +84,17 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
     return tuple(gradients) if several else gradients[0]
 
 
-def own(x: Any) -> Tensor:
+def recorded_gradients(
+    output: Value, start: Any, path: Collection[Value], inputs: Collection[Value]
+) -> dict[Value, Any]:
+    """The gradients that the reverse pass along `path` brings to `inputs`, recorded."""
+    begin = start if isinstance(start, Tensor) else Tensor(start)
+    operands = tensors_of(record.next_index())
+    stream = messages(output, begin, operands=operands, within=path)
+    return {node: g for node, g, _, _ in stream if node in inputs}
+
+
+def as_argument(x: Any) -> Tensor:
     """x as the argument of a function to differentiate: a value that nothing else uses, so
     that its gradient is that of the argument alone. What x was computed from stays known."""
     if isinstance(x, Tensor) and x.requires_grad:
@@ -89,10 +104,12 @@ def own(x: Any) -> Tensor:
     return Tensor(x, requires_grad=True, name=x.name if isinstance(x, Tensor) else None)
 
 
-def pulled(output: Any, arguments: Sequence[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:
-    """`grad`, recorded only if someone could differentiate the result: if anything besides
-    the arguments, which nobody else has, requires a gradient."""
-    others = set(reachable(output) if isinstance(output, Value) else ()).difference(arguments)
+def pull_back(output: Any, arguments: Sequence[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:
+    """`grad`, recorded only if something besides the arguments requires a gradient: nobody
+    else has those, so nobody could differentiate the result by them."""
+    others = set(ancestors.ancestors([output]) if isinstance(output, Value) else ()).difference(
+        arguments
+    )
     seen = any(v.requires_grad and v.op is None for v in others)
     if seen or (isinstance(gradient, Value) and gradient.requires_grad):
         return grad(output, arguments, gradient)
@@ -122,9 +139,9 @@ def value_and_grad(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Any]
 
     @recording()
     def both(*inputs: Any) -> tuple[Tensor, Any]:
-        arguments = [own(x) for x in inputs]
+        arguments = [as_argument(x) for x in inputs]
         value = f(*arguments)
-        return value, one_or_all(pulled(value, arguments))
+        return value, one_or_all(pull_back(value, arguments))
 
     return both
 
@@ -142,9 +159,9 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
 
     Raises: ValueError, from the pullback, if the cotangent has another shape than the value.
     """
-    arguments = [own(x) for x in inputs]
+    arguments = [as_argument(x) for x in inputs]
     value = f(*arguments)
-    return value, recording()(lambda cotangent: one_or_all(pulled(value, arguments, cotangent)))
+    return value, recording()(lambda cotangent: one_or_all(pull_back(value, arguments, cotangent)))
 
 
 @recording()
@@ -163,7 +180,7 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     Raises: ValueError if a tangent has another shape than its input.
     """
     several = isinstance(inputs, (tuple, list))
-    arguments = [own(x) for x in (inputs if several else (inputs,))]
+    arguments = [as_argument(x) for x in (inputs if several else (inputs,))]
     directions = tangents if several else (tangents,)
     if len(directions) != len(arguments):
         raise ValueError(
@@ -171,11 +188,11 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
         )
     for x, v in zip(arguments, directions, strict=True):
         if np.shape(v) != x.shape:
-            raise ValueError(f"jvp: the tangent of {described(x)} has the shape {np.shape(v)}")
+            raise ValueError(f"jvp: the tangent of {describe(x)} has the shape {np.shape(v)}")
     value = f(*arguments)
     u = Tensor(np.zeros(value.shape, value.dtype), requires_grad=True)
-    along = [(g * v).sum() for g, v in zip(pulled(value, arguments, u), directions, strict=True)]
-    return value, pulled(sum(along[1:], along[0]), [u])[0]
+    along = [(g * v).sum() for g, v in zip(pull_back(value, arguments, u), directions, strict=True)]
+    return value, pull_back(sum(along[1:], along[0]), [u])[0]
 
 
 @recording()
@@ -193,12 +210,12 @@ def jacobian(f: Callable[..., Tensor], *inputs: Any) -> Any:
 
     Raises: TypeError if f does not return a Tensor.
     """
-    arguments = [own(x) for x in inputs]
+    arguments = [as_argument(x) for x in inputs]
     value = f(*arguments)
     if not isinstance(value, Tensor):
         raise TypeError(f"jacobian: f must return a Tensor, but returned {type(value).__name__}")
     units = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
-    rows = [pulled(value, arguments, unit) for unit in units]
+    rows = [pull_back(value, arguments, unit) for unit in units]
     return one_or_all(
         [
             stack([row[i] for row in rows]).reshape(value.shape + x.shape)

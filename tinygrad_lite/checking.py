@@ -12,6 +12,7 @@ import numpy as np
 from .backward import messages, seed
 from .calculus import grad
 from .tensor import Tensor
+from .updated import tensors_of
 from .value import next_index
 
 ORDINALS = {1: "gradient", 2: "second derivative"}
@@ -168,7 +169,7 @@ class Checker:
         y = self.f(*tensors)
         found: dict[Any, Any] = {}
         if y.requires_grad:
-            stream = messages(y, Tensor(seed(y, v)), record=next_index())
+            stream = messages(y, Tensor(seed(y, v)), operands=tensors_of(next_index()))
             found = {node: g for node, g, _, _ in stream}
         return [np.asarray(found.get(x, np.zeros(x.shape, x.dtype))) for x in tensors]
 

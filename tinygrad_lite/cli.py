@@ -4,10 +4,9 @@ Every command runs the user's script and looks at the tensor it left under NAME.
 is a function that takes the parsed arguments, made known by `@command`, which also gives
 it its options and the worked line in its help:
 
-    @command("depth", "say how deep a computation is", "tinygrad-lite depth net.py:loss",
-             arguments=[("--json", {"action": "store_true"})])
-    def depth(args):
-        print(...tensor_at(args.target, args.rest)...)
+    @command("tinygrad-lite profile net.py:loss", Profile, OUTPUT, JSON)
+    def show_profile(args):  # its docstring is the help
+        answer(lambda y: [profile(y)], args)
 
 What the script prints goes to standard error, so standard output holds the result alone.
 A user's mistake is one sentence there and exit status 2; an error in the user's script is
@@ -18,25 +17,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .insight.comparing import named
+from .files import check_target, json_text
+from .insight.classes import path_classes
+from .insight.comparing import Comparison, compare
+from .insight.flows import Flow, flow
+from .insight.graphs import Graph, graph
+from .insight.paths import Paths, paths
+from .insight.profiles import Profile, profile
+from .insight.result import Result
+from .insight.stepper import Steps, source_lines, steps
+from .recorded.trace import named_parameters
 from .tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent) + os.sep
-
-Run = Callable[[argparse.Namespace], None]
-Argument = tuple[str, dict[str, Any]]
 
 
 class Mistake(Exception):  # noqa: N818 - the error is the user's
@@ -44,20 +49,34 @@ class Mistake(Exception):  # noqa: N818 - the error is the user's
 
 
 class ScriptError(Exception):
-    """The user's script did not end well; what there is to say has been said."""
+    """The user's script failed; the text is all that is to be printed."""
 
 
-COMMANDS: dict[str, tuple[str, str, Sequence[tuple[Any, ...]], Run]] = {}
+Run = Callable[[argparse.Namespace], None]
+
+
+class Command(NamedTuple):
+    """A worked line, the kind of result that is saved (so that a file name is refused before
+    the script runs), the arguments, and the function, whose docstring is the help."""
+
+    example: str
+    result: type[Result]
+    arguments: Sequence[tuple[Any, ...]]
+    run: Run
+
+
+COMMANDS: dict[str, Command] = {}
 
 
 def command(
-    name: str, what: str, example: str, arguments: Sequence[tuple[Any, ...]] = ()
+    example: str, result: type[Result], *arguments: tuple[Any, ...]
 ) -> Callable[[Run], Run]:
-    """Make a function a command. Each of `arguments` is what `add_argument` takes: the
-    flags, then a dict of its keywords. FILE.py:NAME is there already, as `args.target`."""
+    """Make a function a command, by the name in the example. Each of `arguments` is what
+    `add_argument` takes: the flags, then a dict of its keywords. FILE.py:NAME is there
+    already, as `args.target`."""
 
     def define(run: Run) -> Run:
-        COMMANDS[name] = (what, example, arguments, run)
+        COMMANDS[example.split()[1]] = Command(example, result, arguments, run)
         return run
 
     return define
@@ -73,13 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     split = given.index("--") if "--" in given else len(given)
     args = parser().parse_args(given[:split])
     args.rest = given[split + 1 :]
+    chosen = COMMANDS[args.command]
     try:
-        COMMANDS[args.command][3](args)
+        if args.output:
+            check_target(Path(args.output), chosen.result.suffixes)
+        chosen.run(args)
         sys.stdout.flush()
-        return 0
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except ScriptError as error:
         print(error, file=sys.stderr, end="")
         return 1
@@ -88,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,22 +116,23 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="tinygrad-lite",
         description="Look at a computation: run a script and take the tensor it left under a name.",
-        epilog="\n".join(["examples:", *(f"  {example}" for _, example, *_ in COMMANDS.values())]),
+        epilog="\n".join(["examples:", *(f"  {made.example}" for made in COMMANDS.values())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (what, example, arguments, _) in COMMANDS.items():
+    for name, made in COMMANDS.items():
+        what = made.run.__doc__ or ""
         sub = commands.add_parser(
             name,
-            help=what,
-            description=f"{what[0].upper()}{what[1:]}.",
-            epilog=f"example:\n  {example}\n\nArguments after -- are the script's own.",
+            help=what[:1].lower() + what[1:-1],
+            description=what,
+            epilog=f"example:\n  {made.example}\n\nArguments after -- are the script's own.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument(
             "target", metavar="FILE.py:NAME", help="a script and the name of a tensor in it"
         )
-        for *flags, keywords in arguments:
+        for *flags, keywords in made.arguments:
             sub.add_argument(*flags, **keywords)
     return top
 
@@ -119,38 +141,6 @@ OUTPUT = (
     "-o", "--output",
     {"metavar": "FILE", "help": "write a file instead of text; its suffix says of which kind"},
 )  # fmt: skip
-
-
-@command(
-    "graph",
-    "show what a tensor was computed from, and its gradients",
-    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg",
-    arguments=[
-        OUTPUT,
-        ("--direction", {"choices": ["LR", "TB"], "default": "LR",
-                         "help": "left to right (default) or top to bottom"}),
-        ("--fold", {"action": argparse.BooleanOptionalAction,
-                    "help": "draw scopes as one box each (default: only in large graphs)"}),
-        ("--gradient", {"action": "store_true",
-                        "help": "send a gradient of ones back, where the script did not"}),
-    ],
-)  # fmt: skip
-def show_graph(args: argparse.Namespace) -> None:
-    """Print the text tree, or save the graph."""
-    from .insight.graphs import SUFFIXES, graph
-
-    if args.output:
-        checked_output(args.output, SUFFIXES)
-    tensor = tensor_at(args.target, args.rest)
-    if args.gradient and not tensor.requires_grad:
-        raise Mistake(f"{args.target} requires no gradient, so none can be sent back")
-    shown = graph(tensor, np.ones(tensor.shape, tensor.dtype) if args.gradient else None)
-    if args.output:
-        shown.save(args.output, direction=args.direction, fold=args.fold)
-    else:
-        print(shown)
-
-
 JSON = ("--json", {"action": "store_true", "help": "print the numbers as JSON"})
 WRT = (
     "--wrt",
@@ -160,145 +150,141 @@ WRT = (
 
 
 @command(
-    "paths",
-    "list the paths a gradient takes to each parameter, with their shares",
+    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg",
+    Graph, OUTPUT,
+    ("--direction", {"choices": ["LR", "TB"], "default": "LR",
+                     "help": "left to right (default) or top to bottom"}),
+    ("--fold", {"action": argparse.BooleanOptionalAction,
+                "help": "draw scopes as one box each (default: only in large graphs)"}),
+    ("--gradient", {"action": "store_true",
+                    "help": "send a gradient of ones back, where the script did not"}),
+)  # fmt: skip
+def show_graph(args: argparse.Namespace) -> None:
+    """Show what a tensor was computed from, and its gradients."""
+    tensor = tensor_at(args.target, args.rest)
+    if args.gradient:
+        take_ones(tensor, args.target)
+    found = graph(tensor)
+    if args.output:
+        found.save(args.output, direction=args.direction, fold=args.fold)
+    else:
+        print(found)
+
+
+@command(
     "tinygrad-lite paths examples/skip_networks.py:G --wrt W1",
-    arguments=[
-        WRT,
-        ("--by", {"choices": ["scope", "depth"],
-                  "help": "group the paths by the scopes they enter, or by how many"}),
-        OUTPUT,
-        JSON,
-    ],
+    Paths, WRT,
+    ("--by", {"choices": ["scope", "depth"],
+              "help": "group the paths by the scopes they enter, or by how many"}),
+    OUTPUT, JSON,
 )  # fmt: skip
 def show_paths(args: argparse.Namespace) -> None:
-    """Print paths or classes of paths, or save the picture of one parameter's."""
-    from .insight.classes import path_classes
-    from .insight.paths import paths
+    """List the paths a gradient takes to each parameter, with their shares."""
 
-    tensor = with_cotangent(args.target, args.rest)
-    wanted = parameters(tensor, args.wrt)
-    if args.by:
-        report(path_classes(tensor, wanted, args.by), args)
-    else:
-        report([paths(tensor, wrt) for wrt in wanted], args)
+    def ask(tensor: Tensor) -> Sequence[Any]:
+        wanted = parameters(tensor, args.wrt)
+        if args.by:
+            return path_classes(tensor, wanted, args.by)
+        return [paths(tensor, wrt) for wrt in wanted]
+
+    answer(ask, args)
 
 
 @command(
-    "flow",
-    "say which share of a gradient travels through each edge",
     "tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg",
-    arguments=[WRT, OUTPUT, JSON],
-)
+    Flow, WRT, OUTPUT, JSON,
+)  # fmt: skip
 def show_flow(args: argparse.Namespace) -> None:
-    """Print the flow to each parameter, or save the picture of one."""
-    from .insight.flows import flow
-
-    tensor = with_cotangent(args.target, args.rest)
-    report([flow(tensor, wrt) for wrt in parameters(tensor, args.wrt)], args)
+    """Say which share of a gradient travels through each edge."""
+    answer(lambda y: [flow(y, wrt) for wrt in parameters(y, args.wrt)], args)
 
 
 @command(
-    "profile",
-    "print the size of the gradient layer by layer, and where it is lost",
     "tinygrad-lite profile examples/deep_residual.py:F",
-    arguments=[OUTPUT, JSON],
-)
+    Profile, OUTPUT, JSON,
+)  # fmt: skip
 def show_profile(args: argparse.Namespace) -> None:
-    """Print the profile, or save its picture."""
-    from .insight.profiles import profile
-
-    report([profile(with_cotangent(args.target, args.rest))], args)
+    """Print the size of the gradient layer by layer, and where it is lost."""
+    answer(lambda y: [profile(y)], args)
 
 
 @command(
-    "compare",
-    "hold the gradients of two outputs against each other, path by path",
     "tinygrad-lite compare examples/skip_networks.py:F G",
-    arguments=[
-        ("other", {"metavar": "NAME", "help": "the second tensor: a name in the same script, "
-                                              "or FILE.py:NAME"}),
-        WRT,
-        ("--by", {"choices": ["scope", "depth"], "default": "scope",
-                  "help": "how paths are grouped: by the scopes they enter, or by how many"}),
-        OUTPUT,
-        JSON,
-    ],
+    Comparison,
+    ("other", {"metavar": "NAME", "help": "the second tensor: a name in the same script, "
+                                          "or FILE.py:NAME"}),
+    WRT,
+    ("--by", {"choices": ["scope", "depth"], "default": "scope",
+              "help": "how paths are grouped: by the scopes they enter, or by how many"}),
+    OUTPUT, JSON,
 )  # fmt: skip
 def show_compare(args: argparse.Namespace) -> None:
-    """Print the comparison, or save its picture or page."""
-    from .insight.comparing import compare
-
+    """Hold the gradients of two outputs against each other, path by path."""
     file = args.target.rpartition(":")[0]
-    other = args.other if ":" in args.other else f"{file}:{args.other}"
-    both = tensors_at((args.target, other), args.rest)
+    targets = (args.target, args.other if ":" in args.other else f"{file}:{args.other}")
+    first, second = outputs = tensors_at(targets, args.rest)
+    own = all(hasattr(y, "cotangent") for y in outputs)
+    summed = [take_ones(y, target) for y, target in zip(outputs, targets, strict=True)]
     # One cotangent for both, unless each has its own, or their shapes differ.
-    alike = both[0].shape == both[1].shape and not all(hasattr(y, "cotangent") for y in both)
-    first, second = map(followed, both, (args.target, other))
-    ones = np.ones(first.shape, first.dtype) if alike else None
-    report([compare(first, second, args.wrt, ones, by=args.by)], args)
+    both = None if own or first.shape != second.shape else np.ones(first.shape, first.dtype)
+    found = compare(first, second, args.wrt, both, by=args.by)
+    if any(summed):
+        found = replace(found, note="The cotangent is ones, where the script ran no backward.")
+    report([found], args)
 
 
 @command(
-    "step",
-    "step forth and back through a computation, op by op",
     "tinygrad-lite step examples/skip_networks.py:G --html steps.html",
-    arguments=[
-        ("--html", {"metavar": "FILE", "help": "write one offline page instead"}),
-        ("--check", {"action": "store_true",
-                     "help": "hold each rule against a finite difference"}),
-    ],
+    Steps,
+    ("--html", {"metavar": "FILE", "dest": "output", "help": "write one offline page instead"}),
+    ("--check", {"action": "store_true", "help": "hold each rule against a finite difference"}),
 )  # fmt: skip
 def show_steps(args: argparse.Namespace) -> None:
-    """Walk through the steps by keys, print them, or save their page."""
-    from .insight.stepper import source_lines, steps
-
-    if args.html:
-        checked_output(args.html, (".html",))
+    """Step forth and back through a computation, op by op."""
     with source_lines():
         tensor = tensor_at(args.target, args.rest)
-    shown = steps(tensor, check=args.check)
-    if args.html:
-        shown.save(args.html)
+    if tensor.requires_grad:
+        take_ones(tensor, args.target)  # the steps say of what the gradients are
+    found = steps(tensor, check=args.check)
+    if args.output:
+        found.save(args.output)
     else:
-        shown.interactive()
+        found.interactive()
+
+
+def answer(ask: Callable[[Tensor], Sequence[Any]], args: argparse.Namespace) -> None:
+    """Ask something of the tensor at the target; if ones were taken for its cotangent, the
+    answers are said to be those of its sum."""
+    tensor = tensor_at(args.target, args.rest)
+    summed = take_ones(tensor, args.target)
+    found = ask(tensor)
+    report([replace(x, output=f"sum({x.output})") for x in found] if summed else found, args)
 
 
 def report(results: Sequence[Any], args: argparse.Namespace) -> None:
     """Print results as text or JSON, or save the one there is."""
+    if args.output and len(results) != 1:
+        raise Mistake(f"a picture shows one parameter, but there are {len(results)}: give --wrt")
     if args.output:
-        if len(results) != 1:
-            raise Mistake(
-                f"a picture shows one parameter, but there are {len(results)}: give --wrt"
-            )
         results[0].save(args.output)
     elif args.json:
-        print(json.dumps([finite(result.to_json()) for result in results], indent=1))
+        print(json_text([result.to_json() for result in results]))
     else:
         print("\n\n".join(map(str, results)))
 
 
-def finite(data: Any) -> Any:
-    """Plain data as strict JSON takes it: NaN and infinities become strings."""
-    if isinstance(data, dict):
-        return {key: finite(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [finite(value) for value in data]
-    return str(data) if isinstance(data, float) and not np.isfinite(data) else data
+def take_ones(tensor: Tensor, target: str) -> bool:
+    """Where the script ran no backward, let every question start from ones, and so from the
+    gradient of the sum; true if that is another than the tensor's own.
 
-
-def with_cotangent(target: str, arguments: Sequence[str]) -> Tensor:
-    """The tensor at a target; ones are its cotangent where the script ran no backward."""
-    return followed(tensor_at(target, arguments), target)
-
-
-def followed(tensor: Tensor, target: str) -> Tensor:
-    """The tensor, with a cotangent. Raises: Mistake if it requires no gradient."""
+    Raises: Mistake if the tensor requires no gradient.
+    """
     if not tensor.requires_grad:
         raise Mistake(f"{target} requires no gradient, so there is none to follow")
-    if not hasattr(tensor, "cotangent"):
-        tensor.cotangent = np.ones(tensor.shape, tensor.dtype)
-    return tensor
+    if hasattr(tensor, "cotangent"):
+        return False
+    tensor.cotangent = np.ones(tensor.shape, tensor.dtype)
+    return tensor.size != 1
 
 
 def parameters(output: Tensor, names: Sequence[str] | None) -> list[Tensor]:
@@ -306,20 +292,13 @@ def parameters(output: Tensor, names: Sequence[str] | None) -> list[Tensor]:
 
     Raises: Mistake if there are none, or not the one asked for.
     """
-    found = named(output)
+    found = named_parameters(output)
     if not found:
         raise Mistake("no parameter has a name; name them, as in Tensor(..., name='W1')")
     for name in names or ():
         if name not in found:
             raise Mistake(f"no parameter is named {name!r}; there are {', '.join(found)}")
     return [found[name] for name in names or found]
-
-
-def checked_output(path: str, suffixes: Sequence[str]) -> None:
-    """Refuse a file that cannot be written before the script runs, which may take long."""
-    from .files import check_target
-
-    check_target(Path(path), suffixes)
 
 
 def tensor_at(target: str, arguments: Sequence[str] = ()) -> Tensor:
@@ -338,7 +317,7 @@ def tensors_at(targets: Sequence[str], arguments: Sequence[str] = ()) -> list[Te
     """
     places = [place(target) for target in targets]
     ran = {file: run_script(Path(file), arguments) for file in dict.fromkeys(f for f, _ in places)}
-    return [found(ran[file], file, name) for file, name in places]
+    return [tensor_named(name, ran[file], file) for file, name in places]
 
 
 def place(target: str) -> tuple[str, str]:
@@ -349,14 +328,13 @@ def place(target: str) -> tuple[str, str]:
             "say which tensor of which script as FILE.py:NAME, for example net.py:loss; "
             f"got {target!r}"
         )
-    path = Path(file)
-    if not path.is_file():
-        wrong = "is a folder" if path.is_dir() else "does not exist"
+    if not Path(file).is_file():
+        wrong = "is a folder" if Path(file).is_dir() else "does not exist"
         raise Mistake(f"the script {file!r} {wrong}")
     return file, name
 
 
-def found(names: dict[str, Any], file: str, name: str) -> Tensor:
+def tensor_named(name: str, names: dict[str, Any], file: str) -> Tensor:
     """The tensor a script left under a name. Raises: Mistake if there is none."""
     if isinstance(names.get(name), Tensor):
         return names[name]
@@ -389,12 +367,12 @@ def run_script(path: Path, arguments: Sequence[str] = ()) -> dict[str, Any]:
             said = f"{stop.code}\n" if isinstance(stop.code, str) else ""
             raise ScriptError(f"{said}tinygrad-lite: {path} ended with an error\n") from None
     except Exception as error:
-        raise ScriptError(told(error)) from None
-    name_as_in(script.__dict__)
+        raise ScriptError(script_traceback(error)) from None
+    name_by_variables(script.__dict__)
     return script.__dict__
 
 
-def name_as_in(names: dict[str, Any]) -> None:
+def name_by_variables(names: dict[str, Any]) -> None:
     """Give every tensor without a name that of its variable, where no other has it."""
     tensors = {key: x for key, x in names.items() if isinstance(x, Tensor)}
     taken = {x.name for x in tensors.values()}
@@ -403,16 +381,12 @@ def name_as_in(names: dict[str, Any]) -> None:
             tensor.name = key
 
 
-def told(error: BaseException) -> str:
+def script_traceback(error: BaseException) -> str:
     """An error of the script as Python shows it, without the lines of this package."""
     report = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = report
-    parts = [part]
     while part is not None:
+        users = [frame for frame in part.stack if not frame.filename.startswith(PACKAGE)]
+        part.stack = traceback.StackSummary.from_list(users)
         part = part.__cause__ or part.__context__
-        parts.append(part)
-    for part in parts:
-        if part is not None:
-            users = [frame for frame in part.stack if not frame.filename.startswith(PACKAGE)]
-            part.stack = traceback.StackSummary.from_list(users)
     return "".join(report.format())

@@ -1,12 +1,14 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and data as strict JSON."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 
@@ -22,23 +24,45 @@ def check_target(path: Path, suffixes: Sequence[str]) -> None:
         raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; make it first")
 
 
+def save_file(
+    path: str | os.PathLike[str], suffixes: Sequence[str], content: Callable[[str], bytes]
+) -> None:
+    """Write a file in the format that its suffix says, one of `suffixes`; `content` makes
+    the bytes for a suffix."""
+    target = Path(path)
+    check_target(target, suffixes)
+    made = content(target.suffix.lower())
+    with whole_file(target) as file:
+        file.write(made)
+
+
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[Any]:
+def whole_file(path: Path) -> Iterator[Any]:
     """A binary file that takes its name only when it is complete."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    unfinished = path.with_name(f".{token_hex(8)}{path.suffix}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with unfinished.open("xb") as file:
             yield file
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~umask()
-        os.chmod(name, mode & 0o7777)
-        os.replace(name, path)
+        if path.exists():
+            unfinished.chmod(path.stat().st_mode & 0o7777)
+        unfinished.replace(path)
     except BaseException:
-        os.unlink(name)
+        unfinished.unlink(missing_ok=True)
         raise
 
 
-def umask() -> int:
-    """The process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def json_text(data: Any) -> str:
+    """Plain data as strict JSON, in the spelling of `strict`."""
+    return json.dumps(strict(data), indent=1, allow_nan=False)
+
+
+def strict(data: Any) -> Any:
+    """Plain data with numbers that JSON lacks as strings that `float` reads: "NaN",
+    "Infinity" or "-Infinity"."""
+    if isinstance(data, dict):
+        return {key: strict(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [strict(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
+    return data

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import numpy_protocols, ops
+from . import value as values
+from .arrays import describe, freeze
 from .backward import backward
-from .ops import add, divide, matmul, multiply, power, subtract
 from .ops.reduce import Axis
 from .value import Value
 
@@ -40,6 +41,62 @@ class Tensor(Value):
     __slots__ = ()
 
     # What it is
+
+    @property
+    def data(self) -> np.ndarray | np.generic:
+        """The value, read-only: an ndarray, or a NumPy scalar when 0-d.
+
+        Assigning gives a leaf new data (a copy), as an optimiser does. The shape must
+        stay; the dtype stays too, the new data being cast to it. Graphs recorded
+        earlier keep the old arrays, so their gradients stay right.
+
+        Raises: ValueError for another shape; TypeError for a computed tensor, for data that
+        is not real numbers, and for floating data given to an integer tensor.
+        """
+        return self._data
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if self.op is not None:
+            raise self._no_leaf("be given new data")
+        array, dtype = freeze(new), self._data.dtype
+        if array.shape != self._data.shape:
+            raise ValueError(
+                f"new data for {describe(self)} must keep its shape, but has shape "
+                f"{array.shape}; make a new Tensor instead"
+            )
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise TypeError(
+                f"new data for {describe(self)} must fit its dtype {dtype}, but has dtype "
+                f"{array.dtype}; make a new Tensor instead"
+            )
+        self._data = array if array.dtype == dtype else freeze(array, dtype)
+        self.changed = values.next_index()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` carries a gradient to this tensor.
+
+        Fixed when the tensor is made: a graph recorded while it was False has no record
+        of what it would need.
+        """
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        raise TypeError(
+            "requires_grad is fixed when a Tensor is made, so that recorded graphs stay right; "
+            f"make another, as Tensor(x, requires_grad={bool(wanted)})"
+        )
+
+    @property
+    def name(self) -> str | None:
+        """What drawings and tables call this tensor; None if it has no name."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = values.check_name(name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +136,19 @@ class Tensor(Value):
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({text}{dtype}{grad}{f', name={self.name!r}' if self.name else ''})"
 
+    def __reduce__(self) -> Any:
+        if self.op is not None:
+            raise self._no_leaf("be copied or pickled")
+        return restore, (type(self), self._data, self._requires_grad, self._name, self.grad)
+
+    def _no_leaf(self, what: str) -> TypeError:
+        """What to say where only a leaf can do something."""
+        assert self.op is not None
+        return TypeError(
+            f"only a leaf can {what}, but {describe(self)} was computed by {self.op.name}; use "
+            ".detach() to start a new leaf from its value"
+        )
+
     # The gradient
 
     def backward(self, gradient: Any = None) -> None:
@@ -99,20 +169,35 @@ class Tensor(Value):
 
     # Python's operators
 
-    __add__, __sub__, __mul__ = add.infix, subtract.infix, multiply.infix
-    __truediv__, __pow__, __matmul__ = divide.infix, power.infix, matmul.infix
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return add(other, self)
+        return ops.add(other, self)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return subtract(other, self)
+        return ops.subtract(other, self)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return multiply(other, self)
+        return ops.multiply(other, self)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return divide(other, self)
+        return ops.divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
         return ops.floor_divide(self, other)
@@ -127,10 +212,10 @@ class Tensor(Value):
         return ops.remainder(other, self)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return power(other, self)
+        return ops.power(other, self)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return matmul(other, self)
+        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return ops.negative(self)
@@ -351,3 +436,10 @@ class Tensor(Value):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_protocols.function(function, args, kwargs)
+
+
+def restore(kind: type[Tensor], data: Any, requires_grad: bool, name: Any, grad: Any) -> Tensor:
+    """A leaf from its parts: what copy, deepcopy and pickle call."""
+    tensor = kind(data, requires_grad, name=name)
+    tensor.grad = None if grad is None else np.array(grad)
+    return tensor

@@ -18,7 +18,7 @@ import numpy as np
 
 from .calculus import grad
 from .checking import check
-from .operation import Op
+from .operation import Op, blocked
 from .tensor import Tensor
 from .value import Value
 
@@ -51,36 +51,44 @@ def reals(x: Any) -> Any:
 
 
 def op_test(op: Op, *samples: Sample, like: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """A pytest test of every law on every sample; `like` gives the value the op should have.
+    """A pytest test of every law on every sample that it applies to; `like` gives the value
+    that the op should have.
 
     Needs pytest. Without it, `check_op` tries the same laws.
     """
     import pytest
 
     cases = [
-        pytest.param(law, case, id=f"{law.__name__}-{i}")
-        for law in LAWS
+        pytest.param(law, call, id=f"{law.__name__}-{i}")
         for i, case in enumerate(samples)
+        for law, call in laws_of(op, case, like)
     ]
 
-    @pytest.mark.parametrize(("law", "case"), cases)
-    def test(law: Any, case: Sample) -> None:
-        law(Call(op, case, like))
+    @pytest.mark.parametrize(("law", "call"), cases)
+    def test(law: Law, call: Call) -> None:
+        law(call)
 
     return test
 
 
 def check_op(op: Op, *samples: Sample, like: Callable[..., Any] | None = None) -> None:
-    """Try every law on every sample; `like` gives the value the op should have.
+    """Try every law on every sample that it applies to; `like` gives the value that the op
+    should have.
 
     Raises: AssertionError, naming the law, for the first that does not hold.
     """
-    for law in LAWS:
-        for case in samples:
+    for case in samples:
+        for law, call in laws_of(op, case, like):
             try:
-                law(Call(op, case, like))
+                law(call)
             except AssertionError as error:
                 raise AssertionError(f"{op.name} at {case}, {law.__name__}: {error}") from error
+
+
+def laws_of(op: Op, case: Sample, like: Callable[..., Any] | None = None) -> list[tuple[Law, Call]]:
+    """The laws that say something of this sample, each with the call to try it on."""
+    call = Call(op, case, like)
+    return [(law, call) for law in LAWS if law.applies(call)]
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,11 @@ class Call:
     def wanted(self) -> list[int]:
         """The inputs that a gradient is asked of: the floating ones."""
         return [i for i, x in enumerate(self.inputs) if x is not None and x.dtype.kind == "f"]
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the result has a gradient."""
+        return bool(self.wanted) and np.asarray(self(*self.inputs)).dtype.kind == "f"
 
     def tensors(self, arrays: Any = None) -> list[Any]:
         """The inputs as Tensors."""
@@ -135,9 +148,40 @@ def cotangent(out: Tensor) -> np.ndarray:
     return np.linspace(0.5, 1.5, out.size).reshape(out.shape)
 
 
-# The laws. Each raises AssertionError where it does not hold.
+# The laws. Each raises AssertionError where it does not hold, and says what it applies to.
 
 
+@dataclass(frozen=True)
+class Law:
+    """A statement about every call that it applies to: called, it raises AssertionError
+    where that is false."""
+
+    holds: Callable[[Call], None]
+    applies: Callable[[Call], bool]
+
+    def __call__(self, call: Call) -> None:
+        """Raise AssertionError if the law does not hold for this call."""
+        self.holds(call)
+
+    @property
+    def __name__(self) -> str:
+        return self.holds.__name__
+
+
+LAWS: list[Law] = []
+
+
+def law(applies: Callable[[Call], bool]) -> Callable[[Callable[[Call], None]], Law]:
+    """The decorator of a law, given which calls it says something of."""
+
+    def register(holds: Callable[[Call], None]) -> Law:
+        LAWS.append(Law(holds, applies))
+        return LAWS[-1]
+
+    return register
+
+
+@law(lambda call: True)
 def value(call: Call) -> None:
     """The op has the value of `like`, on arrays as on Tensors, and records nothing there."""
     plain, recorded = call(*call.inputs), call(*call.tensors())
@@ -150,17 +194,15 @@ def value(call: Call) -> None:
         assert np.asarray(plain).dtype == np.asarray(expected).dtype, "the dtype differs"
 
 
+@law(lambda call: call.differentiable)
 def derivatives(call: Call) -> None:
     """The rules agree with finite differences, to second order."""
-    floats = [call.inputs[i] for i in call.wanted]
-    if floats and call(*call.inputs).dtype.kind == "f":
-        check(call.of_floats, *floats)
+    check(call.of_floats, *(call.inputs[i] for i in call.wanted))
 
 
+@law(lambda call: bool(call.wanted))
 def float32(call: Call) -> None:
     """float32 inputs give a float32 result, with float32 gradients, near the float64 ones."""
-    if not call.wanted:
-        return
     out, gradients = call.run()
     narrow = [x if x is None or x.dtype.kind != "f" else x.astype("f") for x in call.inputs]
     out32, gradients32 = call.run(narrow)
@@ -175,6 +217,7 @@ def float32(call: Call) -> None:
             same(g32, g, "the gradient in float32", "that in float64", rtol=1e-2)
 
 
+@law(lambda call: True)
 def inputs_kept(call: Call) -> None:
     """Neither forward nor a rule writes into what it is given."""
     inputs = call.inputs
@@ -185,14 +228,14 @@ def inputs_kept(call: Call) -> None:
         plain = plain.copy()
     tensors = call.tensors()
     out = call(*tensors)
-    if not out.requires_grad:
-        return
-    g = np.ones(out.shape)
-    out.backward(g)
-    assert (g == 1).all(), "a rule changes the gradient it is given"
+    if out.requires_grad:
+        g = np.ones(out.shape)
+        out.backward(g)
+        assert (g == 1).all(), "a rule changes the gradient it is given"
     same(out.data, plain, "the value after backward", "that before", exact=True)
 
 
+@law(lambda call: any(np.ndim(x) for x in call.inputs))
 def any_memory_layout(call: Call) -> None:
     """Inputs with other strides give the same result and gradients."""
 
@@ -211,12 +254,11 @@ def any_memory_layout(call: Call) -> None:
                 same(got, g, "the gradient of strided inputs", "the gradient")
 
 
+@law(lambda call: call.differentiable)
 def memory_apart(call: Call) -> None:
     """No gradient shares memory with another, with an input, or with the result."""
     tensors = call.tensors()
     out = call(*tensors)
-    if not out.requires_grad:
-        return
     g = np.ones(out.shape)
     out.backward(g)
     arrays = [g, out.data, *(t.data for t in tensors if t is not None)]
@@ -229,31 +271,31 @@ def memory_apart(call: Call) -> None:
             arrays.append(t.grad)
 
 
+def filled(call: Call) -> list[int]:
+    """The inputs that have elements."""
+    return [i for i, x in enumerate(call.inputs) if x is not None and x.size]
+
+
+@law(lambda call: call.op.elementwise and len(filled(call)) > 1)
 def broadcasting(call: Call) -> None:
     """An elementwise op of several inputs broadcasts them, and sums their gradients back."""
-    if not call.op.elementwise or len(call.inputs) < 2:
-        return
-    for i, x in enumerate(call.inputs):
-        if x is None or x.size == 0:
-            continue
+    for i in filled(call):
         inputs = list(call.inputs)
-        inputs[i] = x.reshape(-1)[:1]  # one element against the whole of the others
+        inputs[i] = inputs[i].reshape(-1)[:1]  # one element against the whole of the others
         full = np.broadcast_arrays(*inputs)
         small, large = call(*call.tensors(inputs)), call(*call.tensors(full))
         same(small.data, large.data, "the value of broadcast inputs", "that of full ones")
-        if not small.requires_grad:
-            continue
         gradients, whole = call.run(inputs)[1], call.run(full)[1]
-        for j, g, w in zip(call.wanted, gradients, whole, strict=True):
+        wanted = call.wanted if small.requires_grad else []
+        for j, g, w in zip(wanted, gradients, whole, strict=bool(wanted)):
             assert g.shape == inputs[j].shape, "a gradient must have the shape of its input"
             expected = w if j != i else np.sum(w).reshape(1)
             same(g.sum(), expected.sum(), "the gradient of a broadcast input", "the sum")
 
 
+@law(lambda call: call.op.elementwise)
 def empty_and_0d(call: Call) -> None:
     """An elementwise op takes arrays without elements, and without axes."""
-    if not call.op.elementwise:
-        return
     for shape in ((0, 3), ()):
         inputs = [
             x if x is None else np.broadcast_to(x.reshape(-1)[:1] if x.size else x, (1,))
@@ -266,10 +308,9 @@ def empty_and_0d(call: Call) -> None:
             assert g is None or g.shape == shape, f"an input of shape {shape} has {g.shape}"
 
 
+@law(lambda call: call.op.linear and bool(call.wanted))
 def linear_as_promised(call: Call) -> None:
     """An op that says linear=True is linear in each of its floating inputs."""
-    if not call.op.linear:
-        return
     rng = np.random.default_rng(0)
     for i in call.wanted:
         a, b = call.inputs[i], rng.standard_normal(call.inputs[i].shape)
@@ -282,46 +323,35 @@ def linear_as_promised(call: Call) -> None:
         same(at(a + 3 * b), at(a) + 3 * at(b), "the value of a + 3 b", "that of a, plus 3 b's")
 
 
+@law(lambda call: call.op.batched and bool(rules_to_batch(call)))
 def batched_as_promised(call: Call) -> None:
     """An op that says batched=True has rules that take cotangents with extra axes in front."""
-    tensors = call.tensors()
-    out = call(*tensors)
-    if not call.op.batched or not out.requires_grad:
-        return
+    out = call(*call.tensors())
     g = np.random.default_rng(0).standard_normal((2, *out.shape))
-    for slot, x in enumerate(out.inputs):
-        rule: Any = call.op.rules[slot]
-        if isinstance(x, Value) and x.requires_grad and not call.op.sequence and batchable(rule):
-            both = rule(g, out._data, *out.arrays, **out.params)
-            for one, together in zip(g, both, strict=True):
-                apart = np.asarray(rule(one[()], out._data, *out.arrays, **out.params))
-                assert together.shape == apart.shape, f"{together.shape} is not {apart.shape}"
-                same(together, apart, "the batched gradient", "each alone")
+    for rule in rules_to_batch(call):
+        both = rule(g, out._data, *out.arrays, **out.params)
+        for one, together in zip(g, both, strict=True):
+            apart = np.asarray(rule(one[()], out._data, *out.arrays, **out.params))
+            assert together.shape == apart.shape, f"{together.shape} is not {apart.shape}"
+            same(together, apart, "the batched gradient", "each alone")
 
 
-def batchable(rule: Any) -> bool:
-    """Whether there is a rule to call."""
-    from .operation import blocked
+def rules_to_batch(call: Call) -> list[Any]:
+    """The rules that a cotangent with more axes can be given to."""
+    if not call.differentiable or call.op.sequence:
+        return []
+    return [rule for i in call.wanted if (rule := call.op.rules[i]) not in (None, blocked)]
 
-    return rule is not None and rule is not blocked
 
-
+@law(lambda call: call.differentiable)
 def same_by_grad(call: Call) -> None:
     """`grad`, which records, and `backward`, which does not, give the same numbers."""
     tensors = call.tensors()
     out = call(*tensors)
-    if not out.requires_grad:
-        return
     wanted = [tensors[i] for i in call.wanted]
     for g, plain in zip(grad(out, wanted, cotangent(out)), call.run()[1], strict=True):
         assert g.shape == plain.shape, f"grad gives {g.shape}, backward {plain.shape}"
         same(g.data, plain, "the gradient by grad", "that by backward", rtol=1e-12)
-
-
-LAWS = (
-    value, derivatives, float32, inputs_kept, any_memory_layout, memory_apart, broadcasting,
-    empty_and_0d, linear_as_promised, batched_as_promised, same_by_grad,
-)  # fmt: skip
 
 
 def same(

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from .files import check_target, written
+from .arrays import describe
+from .files import check_target, whole_file
 from .tensor import Tensor
-from .value import described
 
 __all__ = ["SGD", "Adam", "batches", "he_normal", "load", "save", "xavier_normal"]
 
@@ -46,7 +46,7 @@ class Optimiser:
         for t in self.parameters:
             if t.op is not None or not t.requires_grad:
                 raise TypeError(
-                    f"{described(t)} cannot be trained: a parameter is made as Tensor(data, "
+                    f"{describe(t)} cannot be trained: a parameter is made as Tensor(data, "
                     "requires_grad=True)"
                 )
 
@@ -165,7 +165,7 @@ def save(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
     path, named = Path(path), by_name(parameters)
     check_target(path, (".npz",))
     # As numpy.savez does it, which cannot take a parameter named "file".
-    with written(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, t in named.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asarray(t.data), allow_pickle=False)
@@ -202,7 +202,7 @@ def by_name(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
     for t in parameters:
         if not t.name:
-            raise ValueError(f"{described(t)} has no name to be filed under; set its .name")
+            raise ValueError(f"{describe(t)} has no name to be filed under; set its .name")
         if t.name in named:
             raise ValueError(f"two parameters are named {t.name!r}; give each a name of its own")
         named[t.name] = t

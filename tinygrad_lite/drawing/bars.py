@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from .picture import GREY, INK, PALE, PAPER, SIZE, SMALL
-from .svg import MARGIN, SVG, style, text
-from .text import oneline, printable, text_width
+from ..text import oneline, text_width
+from .picture import GREY, INK, PALE, SIZE, SMALL
+from .svg import MARGIN, SVG, add, document, source, text
 
 LENGTH = 360.0  # of the axis, in points
 Axis = Callable[[float], float]  # from a size to a place on the axis, in points
-STEP, THICK = 18.0, 11.0  # from bar to bar, and of a bar
+STEP, THICK = 18.0, 11.0  # the distance of two bars, the thickness of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,8 @@ def bars(
     left = MARGIN + max((text_width(oneline(row.label), SIZE) for row in rows), default=0) + 10
     right = max((text_width(row.remark, SMALL) for row in rows), default=0) + 12
     place, zero = log_axis(rows) if log else signed_axis(rows)
-    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", "class": "tinygrad-lite"})
-    ET.SubElement(root, "title").text = printable(oneline(title, 200))
-    described = "\n".join(f"{row.label}: {row.remark}" for row in rows)
-    ET.SubElement(root, "desc").text = printable(described)
-    ET.SubElement(root, "style").text = style()
-    paper = ET.SubElement(root, "rect", {"fill": PAPER})
-    text(root, MARGIN, MARGIN + SIZE, oneline(title, 100), size=13, weight="bold")
+    root = document(title, "\n".join(f"{row.label}: {row.remark}" for row in rows))
+    text(root, MARGIN, MARGIN + SIZE, oneline(title, 100), size=13, font_weight="bold")
     y = MARGIN + 26
     for row in rows:
         text(root, MARGIN, y + SIZE - 1, oneline(row.label))
@@ -58,17 +53,15 @@ def bars(
             begin = end[side]
             end[side] = place(size) if log else begin + place(size) - zero
             x, width = min(begin, end[side]), abs(end[side] - begin)
-            shape = {"x": f"{left + x:.2f}", "width": f"{max(width, 0.6):.2f}", "y": f"{y:g}"}
-            shape |= {"height": f"{THICK:g}", "fill": colour}
-            ET.SubElement(root, "rect", shape)
+            at = {"x": f"{left + x:.2f}", "width": f"{max(width, 0.6):.2f}"}
+            add(root, "rect", **at, y=y, height=THICK, fill=colour)
         text(root, left + end[1] + 6, y + SIZE - 1, row.remark, color=GREY, size=SMALL)
         y += STEP
-    line = {"x1": f"{left + zero:.2f}", "x2": f"{left + zero:.2f}", "stroke": PALE}
-    ET.SubElement(root, "line", line | {"y1": f"{MARGIN + 22:g}", "y2": f"{y:g}"})
+    at = {"x1": f"{left + zero:.2f}", "x2": f"{left + zero:.2f}"}
+    add(root, "line", **at, stroke=PALE, y1=MARGIN + 22, y2=y)
     x = MARGIN
     for colour, meaning in legend:
-        sample = {"x": f"{x:g}", "y": f"{y + 5:g}", "width": "18", "height": "9", "fill": colour}
-        ET.SubElement(root, "rect", sample)
+        add(root, "rect", x=x, y=y + 5, width=18, height=9, fill=colour)
         text(root, x + 24, y + 13, meaning, color=INK, size=SMALL)
         x += 40 + text_width(meaning, SMALL)
     y += 18 if legend else 0
@@ -76,12 +69,7 @@ def bars(
         text(root, MARGIN, y + 13, caption, color=GREY, size=SMALL)
         y += 18
     width = max(left + LENGTH + right, x, text_width(caption, SMALL) + MARGIN) + MARGIN
-    for name, value in (("width", width), ("height", y + MARGIN)):
-        root.set(name, f"{value:.0f}pt")
-        paper.set(name, f"{value:.0f}")
-    root.set("viewBox", f"0 0 {width:.0f} {y + MARGIN:.0f}")
-    ET.indent(root, "")
-    return ET.tostring(root, encoding="unicode") + "\n"
+    return source(root, width, y + MARGIN)
 
 
 def signed_axis(rows: Sequence[Bar]) -> tuple[Axis, float]:
@@ -105,17 +93,17 @@ def log_axis(rows: Sequence[Bar]) -> tuple[Axis, float]:
     return (lambda size: LENGTH * (math.log10(size) - low) / (high - low)), 0.0
 
 
-def stacked(*documents: str) -> str:
+def stack(*documents: str) -> str:
     """Several SVGs as one, one below the other."""
-    parts = [ET.fromstring(document) for document in documents]
-    for element in (element for part in parts for element in part.iter()):
-        element.tag = element.tag.removeprefix(SVG)  # that of the whole says it for all
+    parts = [
+        ET.fromstring(document.replace(f' xmlns="{SVG[1:-1]}"', "", 1)) for document in documents
+    ]
     boxes = [[float(x) for x in part.attrib["viewBox"].split()[2:]] for part in parts]
     width, height = max(w for w, _ in boxes), sum(h for _, h in boxes)
     size = {"width": f"{width:.0f}pt", "height": f"{height:.0f}pt"}
+    size["viewBox"] = f"0 0 {width:g} {height:g}"
     root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", **size})
-    root.set("viewBox", f"0 0 {width:g} {height:g}")
-    ET.SubElement(root, "title").text = "; ".join(part.findtext("title", "") for part in parts)
+    add(root, "title").text = "; ".join(part.findtext("title", "") for part in parts)
     y = 0.0
     for part, (_, own) in zip(parts, boxes, strict=True):
         paper = part.find("rect")

@@ -30,20 +30,20 @@ function number(x) {
 }
 
 function facts(array) {
-  const told = [array.shape.length === 1 ? `(${array.shape[0]},)` : `(${array.shape.join(", ")})`];
+  const parts = [array.shape.length === 1 ? `(${array.shape[0]},)` : `(${array.shape.join(", ")})`];
   if (array.shape.length) {
-    if (array.min !== null) told.push(`${number(array.min)} to ${number(array.max)}, mean ${number(array.mean)}`);
-    told.push(`|${number(array.norm)}|`);
+    if (array.min !== null) parts.push(`${number(array.min)} to ${number(array.max)}, mean ${number(array.mean)}`);
+    parts.push(`|${number(array.norm)}|`);
   }
-  if (array.dtype !== "float64") told.push(array.dtype);
-  return told.join(" · ");
+  if (array.dtype !== "float64") parts.push(array.dtype);
+  return parts.join(" · ");
 }
 
 function flags(array) {
-  const told = [];
-  if (array.nan) told.push(`${array.nan} NaN`);
-  if (array.inf) told.push(`${array.inf} infinite`);
-  return told.join(", ");
+  const parts = [];
+  if (array.nan) parts.push(`${array.nan} NaN`);
+  if (array.inf) parts.push(`${array.inf} infinite`);
+  return parts.join(", ");
 }
 
 // The largest size among the finite elements: where the colours end.
@@ -76,7 +76,7 @@ function value(name, index, note = "") {
     button.onclick = () => {
       const open = button.nextSibling;
       if (open) open.remove();
-      else button.after(make("pre", "all", listed(array)));
+      else button.after(make("pre", "all", columnsOf(array)));
       button.setAttribute("aria-expanded", String(!open));
     };
     box.append(button);
@@ -127,7 +127,7 @@ function heat(array, name) {
     const y = (Math.floor(tile / wide) * (rows + gap) + row) * size;
     const v = elements[i];
     const fine = typeof v === "number";
-    pen.fillStyle = fine ? mixed(colours, v / most) : colours.css.nan;
+    pen.fillStyle = fine ? mix(colours, v / most) : colours.css.nan;
     pen.fillRect(x, y, size, size);
     if (!fine && size > 3) {
       pen.strokeStyle = colours.css.card;
@@ -158,25 +158,25 @@ function palette() {
   return palettes;
 }
 
-function mixed({ rgb }, t) {
+function mix({ rgb }, t) {
   const much = Math.min(1, Math.abs(t)), hue = t < 0 ? rgb.neg : rgb.pos;
   return `rgb(${rgb.zero.map((z, i) => Math.round(z + (hue[i] - z) * much)).join(",")})`;
 }
 
-function listed(array) {
+function columnsOf(array) {
   const columns = array.shape.length ? array.shape[array.shape.length - 1] : 1;
-  const told = array.data.map(number);
-  const width = told.reduce((most, x) => Math.max(most, x.length), 0);
+  const texts = array.data.map(number);
+  const width = texts.reduce((most, x) => Math.max(most, x.length), 0);
   const lines = [];
-  for (let i = 0; i < told.length; i += columns) {
-    lines.push(told.slice(i, i + columns).map((x) => x.padStart(width)).join("  "));
+  for (let i = 0; i < texts.length; i += columns) {
+    lines.push(texts.slice(i, i + columns).map((x) => x.padStart(width)).join("  "));
   }
   return lines.join("\n");
 }
 
 // The step
 
-function shownStep(step) {
+function stepParts(step) {
   const parts = [];
   const place = step.source && data.files[step.source[0]];
   parts.push(make("p", "where",
@@ -221,8 +221,7 @@ function shownStep(step) {
   }
   parts.push(make("h2", "", "Sends"));
   for (const send of step.sends) {
-    const notes = { blocked: "blocked: nothing passes here", zero: "zero", nan: "NaN or infinite" };
-    parts.push(value(`to ${send.name}`, send.array, notes[send.traffic] ?? ""));
+    parts.push(value(`to ${send.name}`, send.array, data.remarks[send.traffic] ?? ""));
     if (send.soFar !== send.array) parts.push(value(`${send.name} so far`, send.soFar));
   }
   parts.push(make("h2", "", "Gradients"), progress(step));
@@ -254,7 +253,7 @@ function progress(step) {
 const KEYWORDS = "and as assert break class continue def del elif else except False finally for from global if import in is lambda None nonlocal not or pass raise return True try while with yield";
 const TOKEN = new RegExp(`(#.*$)|("(?:\\\\.|[^"\\\\])*"|'(?:\\\\.|[^'\\\\])*')|\\b(${KEYWORDS.split(" ").join("|")})\\b`, "g");
 
-function coloured(text) {
+function highlight(text) {
   const line = make("span", "");
   let done = 0;
   for (const found of text.matchAll(TOKEN)) {
@@ -277,7 +276,7 @@ function showSource() {
     file.lines.forEach((text, i) => {
       const n = file.first + i, key = `${f}:${n}`;
       const item = make("li", stepped.has(key) ? "stepped" : "",
-        make("span", "n", String(n)), coloured(text));
+        make("span", "n", String(n)), highlight(text));
       if (stepped.has(key)) item.onclick = () => nextOf((s) => s.source && s.source.join(":") === key);
       lines.set(key, item);
       list.append(item);
@@ -470,8 +469,8 @@ function nextPath() {
   const nodes = [output, ...found.value.map((e) => e[0])];
   for (const n of nodes) for (const e of picture.nodes[n]) e.classList.add("onpath");
   for (const e of found.value) picture.edges.get(`${e[1]}-${e[2]}`)?.classList.add("onpath");
-  const told = nodes.map((n) => names[n]);
-  const shown = told.length > 14 ? [...told.slice(0, 7), "…", ...told.slice(-6)] : told;
+  const way = nodes.map((n) => names[n]);
+  const shown = way.length > 14 ? [...way.slice(0, 7), "…", ...way.slice(-6)] : way;
   say(`Path ${walk.number} of ${walk.total.toLocaleString("en")}: ${shown.join(" → ")}`);
 }
 
@@ -487,7 +486,7 @@ function show(i, { quiet = false } = {}) {
   root.dataset.way = step.way;
   if (walk && walkedFrom !== step.node) endPath();
   if (!quiet) say("");
-  $("step").replaceChildren(...shownStep(step));
+  $("step").replaceChildren(...stepParts(step));
   $("step").scrollTop = 0;
   $("scrub").value = String(at + 1);
   $("scrub").setAttribute("aria-valuetext", `step ${data.first + at + 1}: ${step.way} ${step.number} of ${step.total}`);
@@ -554,7 +553,7 @@ function theme(name) {
   root.dataset.theme = name;
   palettes = null;
   $("theme").setAttribute("aria-pressed", String(name === "dark"));
-  if (steps.length) $("step").replaceChildren(...shownStep(steps[at]));
+  if (steps.length) $("step").replaceChildren(...stepParts(steps[at]));
 }
 
 function fold() {

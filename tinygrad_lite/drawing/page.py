@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .picture import DARK
+from .picture import dark_style
 
 HERE = Path(__file__).parent
 LARGEST = 5_000_000  # bytes of a page, at most
@@ -25,7 +25,9 @@ LARGEST = 5_000_000  # bytes of a page, at most
 
 def page(title: str, pictures: Sequence[str], data: Mapping[str, Any]) -> str:
     """The page as HTML: `pictures` are the SVG of each view, `data` what page.js reads."""
-    style = (HERE / "page.css").read_text("utf-8") + palette()
+    style = (HERE / "page.css").read_text("utf-8") + dark_style(
+        '[data-theme="dark"] .tinygrad-lite'
+    )
     script = (HERE / "page.js").read_text("utf-8")
     parts = {
         "policy": (
@@ -35,8 +37,8 @@ def page(title: str, pictures: Sequence[str], data: Mapping[str, Any]) -> str:
         "title": html.escape(title),
         "style": style,
         "script": script,
-        "views": "\n".join(f'<div class="view" hidden>{inlined(svg)}</div>' for svg in pictures),
-        "data": embedded(data),
+        "views": "\n".join(f'<div class="view" hidden>{inline_svg(svg)}</div>' for svg in pictures),
+        "data": embed_json(data),
     }
     frame = (HERE / "page.html").read_text("utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], frame)
@@ -47,7 +49,7 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def embedded(data: Any) -> str:
+def embed_json(data: Any) -> str:
     """JSON that cannot end the element it stands in, whatever strings it holds."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -55,22 +57,13 @@ def embedded(data: Any) -> str:
     return text
 
 
-def inlined(svg: str) -> str:
+def inline_svg(svg: str) -> str:
     """An SVG of ours as part of a page, whose own theme colours it."""
     svg = re.sub(r"<style>.*?</style>", "", svg, count=1, flags=re.DOTALL)
     return re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg)
 
 
-def palette() -> str:
-    """The pictures' colours in the dark theme."""
-    return "".join(
-        f'[data-theme="dark"] .tinygrad-lite [{what}="{light}"]{{{what}:{dark}}}'
-        for light, dark in DARK.items()
-        for what in ("fill", "stroke")
-    )
-
-
-def framed(page: str, height: int = 640) -> str:
+def notebook_frame(page: str, height: int = 640) -> str:
     """A page as a notebook shows it: in a frame that may run its script and nothing else."""
     return (
         f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}" '

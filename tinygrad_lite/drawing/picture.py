@@ -25,13 +25,14 @@ from typing import Literal
 
 import graphviz
 
-from .text import oneline, printable, text_width
+from ..text import oneline, printable, text_width
 
 # Colours: blue and vermilion are Okabe and Ito's, told apart by every kind of eye.
 BLUE, ORANGE, MAGENTA = "#0072B2", "#D55E00", "#C2188F"
 GREY, PALE = "#6B7785", "#B4BDC7"
 INK, FRAME, PAPER = "#1F2933", "#5B6B7B", "#FFFFFF"
 INPUT, PARAMETER, COMPUTED, OP = "#ECEFF2", "#CFE8F7", "#FFFFFE", "#FFF4D6"
+COLOURS = {"blue": BLUE, "orange": ORANGE, "magenta": MAGENTA, "grey": GREY, "pale": PALE}
 # What each becomes where the reader's system is set to dark.
 DARK = {
     BLUE: "#56B4E9", ORANGE: "#FF9A4D", MAGENTA: "#F472D0", GREY: "#9AA5B1", PALE: "#5A6673",
@@ -45,6 +46,7 @@ SMALL = 9.5  # of the text beside arrows
 LARGE = 100  # boxes, from which on the layout may stop before it is perfect
 
 Dash = Literal["solid", "dashed", "dotted"]
+Direction = Literal["LR", "TB"]  # left to right, top to bottom
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Picture:
     description: str = ""
     caption: str = ""
     legend: tuple[Entry, ...] = ()
-    direction: Literal["LR", "TB"] = "LR"
+    direction: Direction = "LR"
     heading: str = ""  # drawn above the picture: its name, where several stand together
 
 
@@ -160,35 +162,38 @@ class Scale:
         return self.thin + (self.thick - self.thin) * min(max(above, 0.0), 1.0)
 
 
+def dark_style(scope: str) -> str:
+    """The CSS that exchanges the colours inside `scope` for those of the dark theme."""
+    return "".join(
+        f'{scope} [{what}="{light}"]{{{what}:{dark}}}'
+        for light, dark in DARK.items()
+        for what in ("fill", "stroke")
+    )
+
+
 def dot(picture: Picture, captioned: bool = False) -> str:
     """The Graphviz source of the drawing itself; its legend and caption stand outside it,
     or, with `captioned`, the caption below it."""
+    text = {"fontname": FONT, "fontsize": f"{SIZE:g}"}
     graph = graphviz.Digraph(
-        graph_attr={
-            "rankdir": picture.direction,
-            "fontname": FONT,
-            "fontsize": f"{SIZE:g}",
-            "nodesep": "0.22",
+        graph_attr=text | {
+            "rankdir": picture.direction, "nodesep": "0.22", "bgcolor": "transparent",
             "ranksep": "0.42" if picture.direction == "LR" else "0.34",
-            "bgcolor": "transparent",
         },
-        node_attr={
-            "fontname": FONT, "fontsize": f"{SIZE:g}", "fontcolor": INK, "color": FRAME,
-            "style": "rounded,filled", "shape": "box", "height": "0.3", "margin": "0.08,0.04",
+        node_attr=text | {
+            "fontcolor": INK, "color": FRAME, "style": "rounded,filled", "shape": "box",
+            "height": "0.3", "margin": "0.08,0.04",
         },
-        edge_attr={
-            "fontname": FONT, "fontsize": f"{SMALL:g}", "fontcolor": INK, "arrowsize": "0.6",
-        },
+        edge_attr=text | {"fontsize": f"{SMALL:g}", "fontcolor": INK, "arrowsize": "0.6"},
     )  # fmt: skip
     if captioned:
-        graph.attr(label=escaped(oneline(picture.caption, 400)), labelloc="b")
+        graph.attr(label=escape(oneline(picture.caption, 400)), labelloc="b")
     if len(picture.boxes) > LARGE:  # an input used 70 times along a chain: 2.4 s, not 63
         graph.graph_attr |= {"nslimit": "1", "nslimit1": "1"}
     frames: dict[tuple[str, ...], graphviz.Digraph] = {(): graph}
-    parents: list[tuple[str, ...]] = []
     for box in picture.boxes:
-        frame(picture, box.cluster, frames, parents).node(box.id, **box_attributes(box))
-    for path in reversed(parents):  # a frame is complete before it goes into its own frame
+        frame(picture, box.cluster, frames).node(box.id, **box_attributes(box))
+    for path in reversed(list(frames)[1:]):  # a frame is complete before it goes into its own
         frames[path[:-1]].subgraph(frames[path])
     for arrow in picture.arrows:
         graph.edge(arrow.source, arrow.target, **arrow_attributes(arrow))
@@ -196,29 +201,23 @@ def dot(picture: Picture, captioned: bool = False) -> str:
 
 
 def frame(
-    picture: Picture,
-    path: tuple[str, ...],
-    frames: dict[tuple[str, ...], graphviz.Digraph],
-    order: list[tuple[str, ...]],
+    picture: Picture, path: tuple[str, ...], frames: dict[tuple[str, ...], graphviz.Digraph]
 ) -> graphviz.Digraph:
-    """The frame named by `path`, made (with those around it) if it is new."""
-    for depth in range(1, len(path) + 1):
-        part = path[:depth]
+    """The frame named by `path`, made (after those around it) if it is new."""
+    for part in (path[:depth] for depth in range(1, len(path) + 1)):
         if part not in frames:
             frames[part] = graphviz.Digraph(
                 name=f"cluster_{len(frames)}",
                 graph_attr={
                     "id": f"scope{len(frames)}",
-                    "label": escaped(oneline(part[-1])),
-                    "tooltip": escaped(printable(part[-1])),
-                    "labeljust": "l",
+                    "label": escape(oneline(part[-1])),
+                    "tooltip": escape(printable(part[-1])),
                     # From the top to the bottom, arrows come in where the name would be.
-                    "labelloc": "b" if picture.direction == "TB" else "t",
+                    "labelloc": "b" if picture.direction == "TB" else "t", "labeljust": "l",
                     "style": "rounded,dashed", "color": PALE,
                     "fontcolor": GREY, "margin": "9", "penwidth": "1",
                 },
             )  # fmt: skip
-            order.append(part)
     return frames[path]
 
 
@@ -227,8 +226,8 @@ def box_attributes(box: Box) -> dict[str, str]:
     lines = [oneline(line) for line in box.lines]
     size = SMALL if box.kind == "constant" else SIZE
     room = max((text_width(line, size) for line in lines), default=0) / 72
-    made = {"id": box.id, "label": escaped("\n".join(lines)), "fillcolor": box.fill}
-    made["tooltip"] = escaped(printable(box.tooltip or "\n".join(box.lines)))
+    made = {"id": box.id, "label": escape("\n".join(lines)), "fillcolor": box.fill}
+    made["tooltip"] = escape(printable(box.tooltip or "\n".join(box.lines)))
     if box.kind == "constant":
         made |= {"shape": "plain", "style": "", "fontsize": f"{SMALL:g}", "width": f"{room:.2f}"}
     elif box.kind == "op" and room <= 0.24 and len(lines) == 1:
@@ -247,25 +246,23 @@ def arrow_attributes(arrow: Arrow) -> dict[str, str]:
     look = arrow.look
     width = min(max(look.width, 0.1), 20.0) if math.isfinite(look.width) else 1.0
     made = {
-        "id": arrow.id,
-        "color": look.color,
-        "penwidth": f"{width:.2f}",
+        "id": arrow.id, "color": look.color, "penwidth": f"{width:.2f}",
         "weight": str(arrow.weight),
         "arrowhead": {"normal": "normal", "open": "vee", "blocked": "normaltee"}[look.head],
         "arrowsize": f"{0.55 / max(1.0, width / 3) ** 0.5:.2f}",
-    }
-    made["tooltip"] = escaped(printable(arrow.tooltip or look.label or " "))
+        "tooltip": escape(printable(arrow.tooltip or look.label or " ")),
+    }  # fmt: skip
     if look.dash != "solid":
         made["style"] = look.dash
     if arrow.label:
-        made["label"] = escaped(f" {arrow.label} ")
+        made["label"] = escape(f" {arrow.label} ")
     if arrow.mark:
-        made |= {"headlabel": escaped(arrow.mark), "labelfontcolor": GREY}
+        made |= {"headlabel": escape(arrow.mark), "labelfontcolor": GREY}
         made |= {"labelfontsize": "8", "labeldistance": "1.3", "labelangle": "30"}
     return made
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that Graphviz shows as it is: no escape sequence, no entity, no markup."""
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace("\n", "\\n")
     return graphviz.nohtml(text)

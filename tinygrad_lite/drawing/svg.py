@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
+from ..text import oneline, printable, text_width
 from .picture import (
-    DARK,
     FONT,
     FRAME,
     GREY,
@@ -27,8 +27,8 @@ from .picture import (
     Entry,
     Look,
     Picture,
-)
-from .text import oneline, printable, text_width
+    dark_style,
+)  # fmt: skip
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 MARGIN = 12.0
@@ -36,52 +36,54 @@ NARROWEST = 420.0  # room for the legend below a small picture
 DESCRIPTION = 20_000  # characters of it, at most
 
 
-def finished(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
+def compose(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
     """One SVG of the pictures, one below the other, each with its heading; then the
     captions, and one legend for all."""
-    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img"})
-    root.set("class", "tinygrad-lite")
-    title = "; ".join(p.title for p in pictures if p.title)
-    ET.SubElement(root, "title").text = printable(oneline(title, 200))
-    description = "\n\n".join(p.description for p in pictures if p.description)
-    ET.SubElement(root, "desc").text = printable(shortened(description))
-    ET.SubElement(root, "style").text = style()
-    paper = ET.SubElement(root, "rect", {"fill": PAPER})
-    drawings = [
-        drawing(p, layout, i) for i, (p, layout) in enumerate(zip(pictures, layouts, strict=True))
-    ]
+    root = document(
+        "; ".join(p.title for p in pictures if p.title),
+        shorten("\n\n".join(p.description for p in pictures if p.description)),
+    )
+    drawings = [drawing(p, layouts[i], i) for i, p in enumerate(pictures)]
     width = max(NARROWEST, *(w for _, w, _ in drawings))
     y = MARGIN
     for picture, (group, _, height) in zip(pictures, drawings, strict=True):
         if picture.heading:
-            text(root, MARGIN, y + SIZE, oneline(picture.heading, 80), size=13, weight="bold")
+            text(root, MARGIN, y + SIZE, oneline(picture.heading, 80), size=13, font_weight="bold")
             y += 22
         group.set("transform", f"translate({MARGIN:g} {y:g}) {group.get('transform')}")
         root.append(group)
         y += height + MARGIN
     for caption in dict.fromkeys(p.caption for p in pictures if p.caption):
-        for line in wrapped(caption, width, SMALL):
+        for line in wrap(caption, width, SMALL):
             text(root, MARGIN, y + SMALL, line, color=GREY, size=SMALL)
             y += 13
     y = legend(root, [e for p in pictures for e in p.legend], width, y + 4)
-    size = (width + 2 * MARGIN, y + MARGIN)
-    for name, value in zip(("width", "height"), size, strict=True):
-        root.set(name, f"{value:.0f}pt")
-        paper.set(name, f"{value:.0f}")
-    root.set("viewBox", f"0 0 {size[0]:.0f} {size[1]:.0f}")
+    return source(root, width + 2 * MARGIN, y + MARGIN)
+
+
+def document(title: str, description: str) -> ET.Element:
+    """An SVG with title, description and style, and a sheet of paper to draw on."""
+    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", "class": "tinygrad-lite"})
+    add(root, "title").text = printable(oneline(title, 200))
+    add(root, "desc").text = printable(description)
+    add(root, "style").text = style()
+    add(root, "rect", fill=PAPER)
+    return root
+
+
+def source(root: ET.Element, width: float, height: float) -> str:
+    """The text of a document, once its size is known."""
+    for name, size in (("width", width), ("height", height)):
+        root.set(name, f"{size:.0f}pt")
+        root[3].set(name, f"{size:.0f}")  # the paper
+    root.set("viewBox", f"0 0 {width:.0f} {height:.0f}")
     ET.indent(root, "")
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def style() -> str:
     """Colours for a dark screen, and letters that stay readable on an arrow."""
-    scope = ".tinygrad-lite"
-    dark = "".join(
-        f'{scope} [{what}="{light}"]{{{what}:{dark}}}'
-        for light, dark in DARK.items()
-        for what in ("fill", "stroke")
-    )
-    return f"@media (prefers-color-scheme:dark){{{dark}}}"
+    return f"@media (prefers-color-scheme:dark){{{dark_style('.tinygrad-lite')}}}"
 
 
 def drawing(picture: Picture, layout: str, index: int) -> tuple[ET.Element, float, float]:
@@ -90,9 +92,9 @@ def drawing(picture: Picture, layout: str, index: int) -> tuple[ET.Element, floa
     Each box, arrow and frame keeps its id (with "p1-" before it in the second picture,
     and so on), gets its kind as class and its tooltip as title.
     """
-    source = ET.fromstring(layout)
-    _, _, width, height = (float(x) for x in source.attrib["viewBox"].split())
-    top = source.find(f"{SVG}g")
+    laid_out = ET.fromstring(layout)
+    _, _, width, height = (float(x) for x in laid_out.attrib["viewBox"].split())
+    top = laid_out.find(f"{SVG}g")
     assert top is not None
     arrows = {arrow.id: arrow for arrow in picture.arrows}
     boxes = {box.id: box for box in picture.boxes}
@@ -101,7 +103,7 @@ def drawing(picture: Picture, layout: str, index: int) -> tuple[ET.Element, floa
     for arrow in picture.arrows:
         if arrow.id in ends:
             into.setdefault(arrow.target, []).append(ends[arrow.id])
-    group = ET.Element("g", {"transform": moved(top.attrib["transform"])})
+    group = ET.Element("g", {"transform": translation(top.attrib["transform"])})
     for part in (part for part in top.findall(f"{SVG}g") if "class" in part.attrib):
         name, kind = part.attrib["id"], part.attrib["class"]
         words, tip = kind, frame_tip(part)
@@ -109,18 +111,17 @@ def drawing(picture: Picture, layout: str, index: int) -> tuple[ET.Element, floa
             words, tip = f"{kind} {boxes[name].kind}", boxes[name].tooltip
         elif name in arrows:
             tip = arrows[name].tooltip
-        copy = ET.SubElement(group, "g", {"id": f"p{index}-" * (index > 0) + name})
-        copy.set("class", words)
+        copy = add(group, "g", id=f"p{index}-" * (index > 0) + name, **{"class": words})
         if tip:
-            ET.SubElement(copy, "title").text = printable(tip)
+            add(copy, "title").text = printable(tip)
         for shape in part.iter():
             tag = shape.tag.removeprefix(SVG)
             if tag == "text" and name in arrows and name in ends:
                 mates = into[arrows[name].target]
-                placed(shape, arrows[name], ends[name], mates, picture.direction)
+                place_label(shape, arrows[name], ends[name], mates, picture.direction)
             if tag in ("path", "polygon", "ellipse", "polyline", "text"):
-                copy.append(cleaned(shape, rim=tag == "text" and kind != "node"))
-    stacked(group)
+                copy.append(plain_shape(shape, rim=tag == "text" and kind != "node"))
+    put_in_order(group)
     return group, width, height
 
 
@@ -130,16 +131,16 @@ def frame_tip(part: ET.Element) -> str:
     return "" if link is None else link.get(f"{XLINK}title", "").strip()
 
 
-def stacked(group: ET.Element) -> None:
+def put_in_order(group: ET.Element) -> None:
     """Put on top what is read: no arrow crosses a box, or the name of a frame."""
     order = {"cluster": 0, "edge": 1, "node": 2}
     group[:] = sorted(group, key=lambda part: order[part.attrib["class"].split()[0]])
-    frames = [part for part in group if part.get("class") == "cluster"]
-    names = ET.SubElement(group, "g", {"class": "names"})
-    for frame in frames:
+    names = ET.Element("g", {"class": "names"})
+    for frame in group.findall("g[@class='cluster']"):
         for name in frame.findall("text"):
             frame.remove(name)
             names.append(name)
+    group.append(names)
 
 
 class Head(NamedTuple):
@@ -164,32 +165,34 @@ def heads(group: ET.Element) -> dict[str, Head]:
     return found
 
 
-def placed(
+def place_label(
     label: ET.Element, arrow: Arrow, head: Head, mates: Sequence[Head], direction: str
 ) -> None:
     """Move an arrow's label off the line, of whose width Graphviz takes no note; and the
     mark of its slot beside the head, on the side away from the other operands (`mates`)."""
     x, y = float(label.attrib["x"]), float(label.attrib["y"])
     away = arrow.look.width / 2
-    if not (arrow.mark and (label.text or "").strip() == arrow.mark):
-        x, y = (x, y - away) if direction == "LR" else (x + away, y)
-    else:
+    if arrow.mark and (label.text or "").strip() == arrow.mark:
         if direction == "LR":
             left = head.dy >= sum(mate.dy for mate in mates) / len(mates)
         else:
             left = head.dx < sum(mate.dx for mate in mates) / len(mates)
         off = (away + 6) * (1 if left else -1)  # along (dy, -dx), to the left of the arrow
         x, y = head.x + off * head.dy, head.y - off * head.dx + 3
+    elif direction == "LR":
+        y -= away
+    else:
+        x += away
     label.attrib |= {"x": f"{x:.2f}", "y": f"{y:.2f}"}
 
 
-def moved(transform: str) -> str:
+def translation(transform: str) -> str:
     """The translation out of Graphviz's transform, which also says scale and rotate."""
     found = re.search(r"translate\(([^)]*)\)", transform)
     return found.group(0) if found else ""
 
 
-def cleaned(shape: ET.Element, rim: bool) -> ET.Element:
+def plain_shape(shape: ET.Element, rim: bool) -> ET.Element:
     """A shape with only what draws it, colours written as our palette writes them; text
     that stands on lines gets a rim of the paper's colour."""
     copy = ET.Element(shape.tag.removeprefix(SVG))
@@ -222,45 +225,39 @@ def sample(root: ET.Element, shown: Look | Box | str, x: float, y: float) -> Non
     """A short piece of line, a small box, or a few letters, as the legend shows it."""
     if isinstance(shown, str):
         text(root, x + 6, y + 3, shown, color=GREY, size=SMALL)
-        return
-    if isinstance(shown, Look):
-        line = {"x1": f"{x:g}", "x2": f"{x + 26:g}", "y1": f"{y:g}", "y2": f"{y:g}"}
-        line |= {"stroke": shown.color, "stroke-width": f"{shown.width:g}"}
+    elif isinstance(shown, Look):
+        ink = {"stroke": shown.color, "stroke_width": f"{shown.width:g}"}
         if shown.dash != "solid":
-            line["stroke-dasharray"] = "5,2" if shown.dash == "dashed" else "1,5"
-        ET.SubElement(root, "line", line)
+            ink["stroke_dasharray"] = "5,2" if shown.dash == "dashed" else "1,5"
+        add(root, "line", x1=x, x2=x + 26, y1=y, y2=y, **ink)
         if shown.head == "blocked":
-            bar = {"x1": f"{x + 20:g}", "x2": f"{x + 20:g}", "y1": f"{y - 5:g}", "y2": f"{y + 5:g}"}
-            ET.SubElement(root, "line", bar | {"stroke": shown.color, "stroke-width": "1.5"})
-        return
-    box = {"fill": shown.fill, "stroke": FRAME, "height": "11", "y": f"{y - 6:g}"}
-    if shown.kind == "op":
-        box |= {"x": f"{x + 8:g}", "width": "11", "rx": "5.5"}
+            ink = {"stroke": shown.color, "stroke_width": "1.5"}
+            add(root, "line", x1=x + 20, x2=x + 20, y1=y - 5, y2=y + 5, **ink)
     else:
-        box |= {"x": f"{x + 3:g}", "width": "22", "rx": "3.5"}
-    ET.SubElement(root, "rect", box)
-    if shown.double:
-        inner = {"x": f"{x + 5:g}", "y": f"{y - 4:g}", "width": "18", "height": "7", "rx": "2"}
-        ET.SubElement(root, "rect", inner | {"fill": "none", "stroke": FRAME})
+        left, width, rx = (8, 11, 5.5) if shown.kind == "op" else (3, 22, 3.5)
+        ink = {"fill": shown.fill, "stroke": FRAME}
+        add(root, "rect", **ink, height=11, y=y - 6, x=x + left, width=width, rx=rx)
+        if shown.double:
+            ink["fill"] = "none"
+            add(root, "rect", x=x + 5, y=y - 4, width=18, height=7, rx=2, **ink)
 
 
 def text(
-    root: ET.Element,
-    x: float,
-    y: float,
-    words: str,
-    *,
-    color: str = INK,
-    size: float = SIZE,
-    weight: str = "normal",
-) -> None:
+    root: ET.Element, x: float, y: float, words: str, color: str = INK, size: float = SIZE,
+    **more: str,
+) -> None:  # fmt: skip
     """A line of text that starts at (x, y)."""
-    attributes = {"x": f"{x:g}", "y": f"{y:g}", "font-family": FONT, "font-size": f"{size:g}"}
-    attributes |= {"fill": color} | ({"font-weight": weight} if weight != "normal" else {})
-    ET.SubElement(root, "text", attributes).text = printable(words)
+    line = add(root, "text", x=x, y=y, font_family=FONT, font_size=size, fill=color, **more)
+    line.text = printable(words)
 
 
-def wrapped(words: str, width: float, size: float) -> list[str]:
+def add(root: ET.Element, tag: str, **attributes: str | float) -> ET.Element:
+    """A new element; for a hyphen in an attribute's name stands an underscore."""
+    shown = ((name, x if isinstance(x, str) else f"{x:g}") for name, x in attributes.items())
+    return ET.SubElement(root, tag, {name.replace("_", "-"): x for name, x in shown})
+
+
+def wrap(words: str, width: float, size: float) -> list[str]:
     """`words` in lines no wider than `width`."""
     lines = [""]
     for word in words.split():
@@ -272,7 +269,7 @@ def wrapped(words: str, width: float, size: float) -> list[str]:
     return lines
 
 
-def shortened(description: str) -> str:
+def shorten(description: str) -> str:
     """A description of readable length: whole lines, and how many were left out."""
     if len(description) <= DESCRIPTION:
         return description

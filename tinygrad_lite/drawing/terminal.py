@@ -42,25 +42,28 @@ def interact(program: Program) -> bool:
     terminal to do it in, and nothing was shown."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    try:
-        import curses
-    except ImportError:
-        typed(program)
-        return True
-    try:
-        curses.setupterm()
-        if not (curses.tigetstr("cup") and curses.tigetstr("clear")):
-            raise curses.error("the terminal cannot move its cursor")
-    except curses.error:
-        typed(program)
+    curses = usable_curses()
+    if curses is None:
+        interact_by_line(program)
         return True
     with suppress(KeyboardInterrupt):
         curses.set_escdelay(25)
-        curses.wrapper(lambda screen: Walk(screen, program).run())
+        curses.wrapper(lambda screen: Walk(screen, program, curses).run())
     return True
 
 
-def typed(program: Program) -> None:
+def usable_curses() -> Any:
+    """The curses module; None where there is none, or the terminal cannot move its cursor."""
+    try:
+        import curses
+
+        curses.setupterm()
+    except Exception:  # not installed, or of an unknown terminal, curses.error
+        return None
+    return curses if curses.tigetstr("cup") and curses.tigetstr("clear") else None
+
+
+def interact_by_line(program: Program) -> None:
     """The same walk with commands typed on lines: ``n``, or ``g 7``."""
     while True:
         print("\n".join(program.lines(80)))
@@ -76,9 +79,7 @@ def typed(program: Program) -> None:
 class Walk:
     """The walk on a curses screen: what is scrolled, what is being typed."""
 
-    def __init__(self, screen: Any, program: Program) -> None:
-        import curses
-
+    def __init__(self, screen: Any, program: Program, curses: Any) -> None:
         self.curses, self.screen, self.program = curses, screen, program
         self.top = 0  # the first line on the screen
         names = {"LEFT": "left", "RIGHT": "right", "UP": "up", "DOWN": "down", "HOME": "home",
@@ -124,7 +125,7 @@ class Walk:
             try:
                 key = self.screen.get_wch()
             except self.curses.error:
-                continue  # nothing to read: a signal came, or, again and again, the end
+                continue  # a signal came, or the input has ended (then it happens each time)
             return self.names.get(key, "" if isinstance(key, int) else key)
         return "q"
 

@@ -9,8 +9,33 @@ from __future__ import annotations
 
 from typing import Any
 
-# (where, the slot's name there, what fills it): in the order in which they are filled.
-SLOTS: list[tuple[Any, str, Any]] = []
+from .. import ancestors, backward, calculus, value
+from ..operation import Op
+from ..ops import add, divide, matmul, multiply, power, subtract
+from ..ops import convolve as plain_convolve
+from ..tensor import Tensor
+from . import apply, convolve, deferred, walk
+
+# (where, the slot's name there, what fills it)
+SLOTS: list[tuple[Any, str, Any]] = [
+    (Op, "bind", apply.bind),
+    (Op, "__call__", apply.call),
+    (Tensor, "__add__", apply.infix(add)),
+    (Tensor, "__sub__", apply.infix(subtract)),
+    (Tensor, "__mul__", apply.infix(multiply)),
+    (Tensor, "__truediv__", apply.infix(divide)),
+    (Tensor, "__pow__", apply.infix(power)),
+    (Tensor, "__matmul__", apply.infix(matmul)),
+    (backward, "leaf_gradients", walk.leaf_gradients),
+    (backward, "store", walk.store),
+    (backward.unbroadcast, "forward", walk.unbroadcast),
+    (ancestors, "between", walk.between),
+    (value, "next_index", deferred.next_index),
+    (calculus, "recorded_gradients", deferred.defer),
+    (plain_convolve, "correlate", convolve.correlate),
+    (plain_convolve, "correlate_image", convolve.correlate_image),
+    (plain_convolve, "correlate_kernel", convolve.correlate_kernel),
+]
 
 
 def fill() -> None:

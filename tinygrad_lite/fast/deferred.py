@@ -1,31 +1,37 @@
 """Gradients whose record is made only if someone asks how they came about.
 
-What `grad` gives can be differentiated again, drawn and stepped, but seldom is; and to
-record a reverse pass takes two to five times as long as to compute it. So it is computed, and
-the gradients remember the pass. Whoever follows one of them to what it was made from, as
-every walk over a graph does, has the pass made again, recorded, and finds nodes like others.
+What `grad` gives can be differentiated again, drawn and stepped, but seldom is; and to record a
+reverse pass takes two to five times as long as to compute it. So it is computed, and the
+gradients remember the pass. Asking one of them for its `op` or `inputs`, as every walk over a
+graph does, runs the pass again, recorded; then they are nodes like others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 from threading import RLock
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
-from ..backward import arrived, itself, messages
-from ..operation import new
+from ..backward import messages
+from ..context import CONTEXT, Context
 from ..tensor import Tensor
-from ..value import CONTEXT, Context, Value, next_index
+from ..updated import alias, tensors_of
+from ..value import Value, lock, new
+from .walk import leaf_gradients
 
 RECORDING = RLock()
+
+# Creation order, with room between two indices for what is recorded later than it was computed.
+next_index = count(1 << 32, 1 << 32).__next__
 SLOT: Any = Value.__dict__["op"]  # where a Deferred gradient keeps its pass
 
 
-def late(name: str) -> Any:
+def ask(name: str) -> Any:
     """An attribute that a Deferred gradient has once its pass is recorded."""
 
     def get(gradient: Tensor) -> Any:
@@ -42,8 +48,8 @@ class Deferred(Tensor):
 
     __slots__ = ()
     __class__ = property(lambda self: Tensor)
-    op, inputs, arrays, params = late("op"), late("inputs"), late("arrays"), late("params")
-    index, requires_grad = late("index"), late("requires_grad")
+    op, inputs, arrays, params = ask("op"), ask("inputs"), ask("arrays"), ask("params")
+    index, requires_grad = ask("index"), ask("requires_grad")
 
 
 @dataclass(slots=True)
@@ -59,22 +65,26 @@ class Pass:
 
     def record(self) -> None:
         """Make the pass again, recorded, and make its gradients nodes of the record."""
-        wanted = {x: g for x, gradient in self.gradients if (g := gradient()) is not None}
+        alive = [(x, gradient()) for x, gradient in self.gradients]
+        wanted: dict[Value, Value] = {x: gradient for x, gradient in alive if gradient is not None}
         since, token = next_index(), CONTEXT.set(self.context)
-        start = self.start if isinstance(self.start, Value) else new(Tensor)._hold(self.start)
+        start = self.start if isinstance(self.start, Value) else new(Tensor).record(self.start)
         try:
             with np.errstate(all="ignore"):  # it has warned when it was computed
-                stream = messages(self.output, start, record=self.index, within=self.path)
+                operands = tensors_of(self.index)
+                stream = messages(self.output, start, operands=operands, within=self.path)
                 found = {node: g for node, g, _, _ in stream if node in wanted}
             nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
             for x in wanted:
-                g = found[x]
-                if g.index < since:  # it is not of the record
-                    g = itself(g) if g._requires_grad else new(Tensor)._hold(g._data)
+                g: Any = found[x]
+                if not isinstance(g, Value):  # zeros that a blocked input was sent
+                    g = Tensor(g)
+                elif g.index < since:  # it is not of the record
+                    g = alias(g) if g._requires_grad else new(Tensor).record(g._data)
                 nodes[g] = wanted[x]
         finally:
             CONTEXT.reset(token)
-        record = sorted(younger(nodes, since), key=lambda node: node.index)
+        record = sorted(find_younger(nodes, since), key=lambda node: node.index)
         for i, node in enumerate(record, self.index + 1):
             node.index = i
             for x in node.inputs:
@@ -89,19 +99,22 @@ class Pass:
             object.__dict__["__class__"].__set__(becoming, Tensor)  # now all of it is there
 
 
-def deferred(
+def defer(
     output: Value, start: Any, path: Collection[Value], inputs: Collection[Value]
 ) -> dict[Value, Tensor]:
     """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
     now = CONTEXT.get()
     this = Pass(output, start, path, now, next_index(), [])
     array = start._data if isinstance(start, Value) else start
-    found: dict[Value, Any] = arrived(output, array, path, inputs)
-    made: dict[int, Any] = {}  # one array is one gradient, as one Tensor would be
+    found: dict[Value, Any] = leaf_gradients(output, array, path, inputs)
+    made: dict[int, tuple[Deferred, Any]] = {}  # one array is one gradient, as one Tensor would be
     for x, g in found.items():
-        if (gradient := made.get(id(g))) is None:
-            gradient = made[id(g)] = new(Deferred)
-            gradient._data, _ = itself._checked(g, True)
+        if id(g) in made:
+            gradient = made[id(g)][0]
+        else:
+            gradient = new(Deferred)
+            made[id(g)] = gradient, g  # which keeps g, so that its id does not come again
+            gradient._data = lock(alias, g, ())
             gradient._requires_grad, gradient._name, gradient.grad = True, None, None
             gradient.scope, gradient.source = now.scope, None
             SLOT.__set__(gradient, this)
@@ -112,7 +125,7 @@ def deferred(
     return found
 
 
-def younger(values: Collection[Value], since: int) -> set[Value]:
+def find_younger(values: Collection[Value], since: int) -> set[Value]:
     """The values that these were computed from, and they, made after the index `since`."""
     seen = {value for value in values if value.index > since}
     stack = list(seen)

@@ -8,31 +8,30 @@ and not with the number of paths.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
-from ..backward import contributions, fitted
+from ..backward import contributions, to_input
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
-from ..drawing.render import save_svg
 from ..drawing.table import count, percent, table
-from ..drawing.text import number, oneline
 from ..operation import Rule
-from ..recorded.outcome import arrivals, weighed
-from ..recorded.trace import Trace, coherence, entered, operands, title, trace
+from ..recorded.measure import norm
+from ..recorded.nodes import Edge
+from ..recorded.outcome import receipts, shares_of
+from ..recorded.trace import Trace, coherence, operands, scope_entered, title, trace
 from ..tensor import Tensor
+from ..text import number, oneline
 from ..value import Value
-from ..views.boxes import norm
-from .graphs import Edge
+from .result import Breakdown, Chart
 
 By = Literal["scope", "depth"] | Callable[[Edge], Any]
 OTHER = "other"  # the key of what a cap has put together
-REST: Any = object()  # the same on the way, where no key that `by` gives can be mistaken for it
+REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +45,11 @@ class PathClass:
 
 
 @dataclass(frozen=True)
-class PathClasses(Mapping[Any, PathClass]):
+class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
     """The classes of the paths from an output to `wrt`, by key, and the gradient they
     sum to."""
 
     classes: dict[Any, PathClass] = field(repr=False)
-    gradient: np.ndarray = field(repr=False)
-    output: str
-    wrt: str
-    note: str
 
     def __getitem__(self, key: Any) -> PathClass:
         return self.classes[key]
@@ -68,28 +63,21 @@ class PathClasses(Mapping[Any, PathClass]):
     @property
     def coherence(self) -> float | None:
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
-        return coherence([found.contribution for found in self.values()], self.gradient)
+        return coherence((found.contribution for found in self.values()), self.gradient)
 
     def __str__(self) -> str:
-        head = (
-            f"{counted(sum(found.count for found in self.values()))} in {len(self)} "
-            f"class{'es' * (len(self) != 1)} from {self.output} to {self.wrt}, "
-            f"|gradient| {number(norm(self.gradient))}"
-        )
+        paths = count_of_paths(sum(found.count for found in self.values()))
+        head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
         rows = [
-            (shown(key), count(found.count), number(norm(found.contribution)), percent(found.share))
+            (text(key), count(found.count), number(norm(found.contribution)), percent(found.share))
             for key, found in self.items()
         ]
-        body = table(("class", "paths", "|part|", "share"), rows)
-        return f"{head} ({self.note})\n{body}" if self.note else f"{head}\n{body}"
+        return f"{head}\n{table(('class', 'paths', '|part|', 'share'), rows)}"
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
         return {
-            "output": self.output,
-            "wrt": self.wrt,
-            "norm": norm(self.gradient),
-            "note": self.note,
+            **self.numbers(),
             "classes": [
                 {
                     "key": list(key) if isinstance(key, tuple) else key,
@@ -103,24 +91,12 @@ class PathClasses(Mapping[Any, PathClass]):
 
     def svg(self) -> str:
         """A signed bar for each class."""
-        rows = [
-            Bar(
-                shown(key),
-                ((found.share or 0.0, BLUE),),
-                f"{percent(found.share)}, {counted(found.count)}",
-            )
-            for key, found in self.items()
-        ]
+        rows = []
+        for key, found in self.items():
+            remark = f"{percent(found.share)}, {count_of_paths(found.count)}"
+            rows.append(Bar(text(key), ((found.share or 0.0, BLUE),), remark))
         title = f"the gradient of {self.output} to {self.wrt}, by class of paths"
         return bars(rows, title, caption=self.note)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bars as .svg or .png. Raises: ValueError for another suffix,
-        FileNotFoundError for a folder that does not exist."""
-        save_svg(self.svg, path)
-
-    def _repr_svg_(self) -> str:
-        return self.svg()
 
 
 @overload
@@ -166,75 +142,70 @@ def path_classes(
     or cannot be added; else as `backward`.
     """
     one = isinstance(wrt, Tensor)
-    results, _ = classified(output, (wrt,) if one else tuple(wrt), by, gradient, keep)
+    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep)
     return results[0] if one else results
 
 
-@np.errstate(all="ignore")  # backward has warned; here NaN is told
-def classified(
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
+def classify(
     output: Tensor,
     wrt: tuple[Tensor, ...],
     by: By,
     gradient: Any,
     keep: int,
-    dear: Set[Any] = frozenset(),
+    spared: Set[Any] = frozenset(),
 ) -> tuple[tuple[PathClasses, ...], set[Any]]:
     """What `path_classes` gives, and every key that came up at some value on the way, REST
-    among them if there were too many. The keys in `dear` are kept whatever their number."""
+    among them if there were too many. The keys in `spared` are kept whatever their number."""
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient)
-    found, met = programme(traced, set(wrt), keys(by, traced), keep, dear)
-    arrived = arrivals(output, traced.start, traced.within)
+    found, seen = bundles_at(set(wrt), traced, keys(by, traced), keep, spared)
+    arrived = receipts(output, traced.start, traced.within)
     none: Any = {"scope": (), "depth": 0}.get(by) if isinstance(by, str) else None
     results = []
     for tensor in wrt:
-        state = found[tensor]
-        parts = list(state.parts)
+        parts = list(found[tensor].parts)
         total = np.add.reduce(parts)
-        shares, note = weighed(arrived[tensor].fate, parts, total)
+        shares, note = shares_of(parts, total, arrived[tensor].outcome)
         classes = {
             none if key is None else key: PathClass(n, part, share)
-            for (key, n), part, share in zip(state.counts.items(), parts, shares, strict=True)
+            for key, n, part, share in zip(*found[tensor][:2], parts, shares, strict=True)
         }
         classes = dict(sorted(classes.items(), key=order))
-        results.append(PathClasses(classes, total, title(output), title(tensor), note))
-    return tuple(results), met
+        results.append(PathClasses(total, title(output), title(tensor), note, classes))
+    return tuple(results), seen
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What has arrived at a value: by key the number of paths, and, in the same order, the
-    cotangents, stacked along a first axis so that a rule may serve them all at once."""
+class Bundle(NamedTuple):
+    """What has arrived at a value, by key: the numbers of paths, and the cotangents, stacked
+    along a first axis so that a rule may serve them all at once."""
 
-    counts: dict[Any, int]
+    keys: list[Any]
+    counts: list[int]
     parts: np.ndarray
 
 
-def programme(
-    traced: Trace,
-    wrt: set[Tensor],
-    key: Callable[[Value, int], Any],
-    keep: int,
-    dear: Set[Any],
-) -> tuple[dict[Value, State], set[Any]]:
-    """What arrives at each of `wrt`, by key, and all keys met: the reverse pass with a
-    cotangent for each key."""
-    first = State({None: 1}, np.asarray(traced.start)[None])
-    states: dict[Value, State] = {traced.output: first}
-    found: dict[Value, State] = {}
-    met: set[Any] = set()
+def bundles_at(
+    wrt: set[Tensor], traced: Trace, key: Callable[[Value, int], Any], keep: int, spared: Set[Any]
+) -> tuple[dict[Value, Bundle], set[Any]]:
+    """What arrives at each of `wrt`, and all keys seen: the reverse pass with a cotangent
+    for each key."""
+    first = Bundle([None], [1], np.asarray(traced.start)[None])
+    waiting: dict[Value, Bundle] = {traced.output: first}
+    found: dict[Value, Bundle] = {}
+    seen: set[Any] = set()
     for node in reversed(traced.order):
-        state = capped(states.pop(node), keep, dear)
-        met.update(state.counts)
+        here = cap(waiting.pop(node), keep, spared)
+        seen.update(here.keys)
         if node in wrt:
-            public = [OTHER if k is REST else k for k in state.counts]
-            found[node] = grouped(None, public, list(state.counts.values()), state.parts)
-        for slot, x, parts in sends(node, state.parts, traced.within):
+            public = [OTHER if k is REST else k for k in here.keys]
+            found[node] = merge(None, here._replace(keys=public))
+        for slot, x, parts in sends(node, here.parts, traced.within):
             step = key(node, slot)
-            sent = ([extended(step, k) for k in state.counts], list(state.counts.values()), parts)
-            states[x] = grouped(states.get(x), *sent)
-    return found, met
+            sent = Bundle([extend(step, k) for k in here.keys], here.counts, parts)
+            waiting[x] = merge(waiting.get(x), sent)
+    return found, seen
 
 
 def sends(
@@ -247,9 +218,9 @@ def sends(
             rule = cast(Rule, op.rules[slot])  # plain ops have all their rules
             parts = rule(cotangents, node._data, *node.arrays, **node.params)
             if np.ndim(parts) <= x._data.ndim:  # a constant, as 0 where the derivative is 0
-                parts = np.stack([fitted(parts, x, node)] * len(cotangents))
+                parts = np.stack([to_input(parts, x, node)] * len(cotangents))
             elif parts.shape[1:] != x._data.shape or parts.dtype != x._data.dtype:
-                parts = np.stack([fitted(part, x, node) for part in parts])
+                parts = np.stack([to_input(part, x, node) for part in parts])
             yield slot, x, parts
     else:
         each = [list(contributions(node, g, within=within)) for g in cotangents]
@@ -257,32 +228,32 @@ def sends(
             yield slot, x, np.stack([sent[i][2] for sent in each])
 
 
-def grouped(here: State | None, keys: list[Any], counts: list[int], parts: np.ndarray) -> State:
+def merge(here: Bundle | None, more: Bundle) -> Bundle:
     """What was here and what comes, those with equal keys added."""
-    if here is None and len(set(keys)) == len(keys):
-        return State(dict(zip(keys, counts, strict=True)), parts)
-    together = dict(here.counts) if here is not None else {}
-    for key, n in zip(keys, counts, strict=True):
-        together[key] = together.get(key, 0) + n
-    place = {key: i for i, key in enumerate(together)}
-    total = np.zeros((len(together), *parts.shape[1:]), parts.dtype)
+    if here is None and len(set(more.keys)) == len(more.keys):
+        return more
+    counts = {} if here is None else dict(zip(here.keys, here.counts, strict=True))
+    for key, n in zip(more.keys, more.counts, strict=True):
+        counts[key] = counts.get(key, 0) + n
+    place = {key: i for i, key in enumerate(counts)}
+    total = np.zeros((len(counts), *more.parts.shape[1:]), more.parts.dtype)
     if here is not None:
-        total[: len(here.counts)] = here.parts
-    rows = [place[key] for key in keys]
+        total[: len(here.keys)] = here.parts
+    rows = [place[key] for key in more.keys]
     if rows == list(range(rows[0], rows[0] + len(rows))):
-        total[rows[0] : rows[0] + len(rows)] += parts  # a slice is added to in place
+        total[rows[0] : rows[0] + len(rows)] += more.parts  # a slice is added to in place
     elif len(set(rows)) == len(rows):
-        total[rows] += parts
+        total[rows] += more.parts
     else:
-        np.add.at(total, rows, parts)
-    return State(together, total)
+        np.add.at(total, rows, more.parts)
+    return Bundle(list(counts), list(counts.values()), total)
 
 
 def keys(by: By, traced: Trace) -> Callable[[Value, int], Any]:
     """The key that a step from the given target through a slot adds to a path's."""
 
     def scope(target: Value, slot: int) -> Any:
-        name = entered(target.inputs[slot], target)
+        name = scope_entered(target.inputs[slot], target)
         return None if name is None else (name,)
 
     if by == "scope":
@@ -290,7 +261,7 @@ def keys(by: By, traced: Trace) -> Callable[[Value, int], Any]:
     if by == "depth":
         return lambda target, slot: None if scope(target, slot) is None else 1
 
-    def given(target: Value, slot: int) -> Any:
+    def asked(target: Value, slot: int) -> Any:
         key = by(traced.edges[target, slot])
         try:
             hash(key)
@@ -299,11 +270,11 @@ def keys(by: By, traced: Trace) -> Callable[[Value, int], Any]:
         return key
 
     if callable(by):
-        return given
+        return asked
     raise ValueError(f"by must be 'scope', 'depth' or a function of an Edge, but is {by!r}")
 
 
-def extended(step: Any, key: Any) -> Any:
+def extend(step: Any, key: Any) -> Any:
     """A path's key once it goes one step further back."""
     if step is None or key is REST:
         return key
@@ -316,16 +287,15 @@ def extended(step: Any, key: Any) -> Any:
         ) from None
 
 
-def capped(state: State, keep: int, dear: Set[Any]) -> State:
-    """The state with all but the `keep` - 1 largest cotangents, and the dear ones, put
+def cap(bundle: Bundle, keep: int, spared: Set[Any]) -> Bundle:
+    """The bundle with all but the `keep` - 1 largest cotangents, and the spared ones, put
     together."""
-    if len(state.counts) <= keep:
-        return state
-    sizes = {key: norm(part) for key, part in zip(state.counts, state.parts, strict=True)}
+    if len(bundle.keys) <= keep:
+        return bundle
+    sizes = {key: norm(part) for key, part in zip(bundle.keys, bundle.parts, strict=True)}
     ranked = sorted(sizes, key=lambda key: (key is REST, -sizes[key]))
-    kept = {*ranked[: keep - 1], *(dear & sizes.keys())}
-    keys = [key if key in kept else REST for key in state.counts]
-    return grouped(None, keys, list(state.counts.values()), state.parts)
+    kept = {*ranked[: keep - 1], *(spared & sizes.keys())}
+    return merge(None, bundle._replace(keys=[k if k in kept else REST for k in bundle.keys]))
 
 
 def order(item: tuple[Any, Any]) -> Any:
@@ -336,12 +306,12 @@ def order(item: tuple[Any, Any]) -> Any:
     return (1, key) if isinstance(key, Real) else (2, len(key) if hasattr(key, "__len__") else 0)
 
 
-def counted(n: int) -> str:
+def count_of_paths(n: int) -> str:
     """How many paths, in words."""
     return f"{count(n)} path{'s' * (n != 1)}"
 
 
-def shown(key: Any) -> str:
+def text(key: Any) -> str:
     """A key as a table shows it."""
     if isinstance(key, tuple):
         return oneline(" > ".join(map(str, key)) or "direct", 200)

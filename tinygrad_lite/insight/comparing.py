@@ -9,27 +9,26 @@ oppose each other, which signed shares and the coherence |g| / sum of |parts| sa
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..drawing.bars import Bar, bars, stacked
-from ..drawing.picture import BLUE, ORANGE, Scale
-from ..drawing.render import save_svg, svg
+from ..drawing.bars import Bar, bars, stack
+from ..drawing.picture import BLUE, ORANGE, Direction, Scale
+from ..drawing.render import svg
 from ..drawing.table import percent, table
-from ..drawing.text import number, oneline
-from ..files import check_target, written
-from ..recorded.trace import cotangent, reached
+from ..recorded.measure import norm
+from ..recorded.nodes import computation_of
+from ..recorded.trace import cotangent, named_parameters, total_share
 from ..tensor import Tensor
-from ..value import described
-from ..views.boxes import norm, wires
-from .classes import OTHER, REST, By, PathClasses, classified
-from .graphs import graph
+from ..text import number, oneline
+from ..views.boxes import diagram
+from ..views.looks import picture
+from .classes import OTHER, REST, By, PathClasses, classify
+from .result import Drawing
 
 
 @dataclass(frozen=True)
@@ -76,37 +75,38 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Drawing):
     """The gradients of two computations with respect to the parameters they share."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".html")
 
     first: str
     second: str
     rows: tuple[Row, ...]
     outputs: tuple[Tensor, Tensor] = field(repr=False, compare=False)
     cotangents: tuple[Any, Any] = field(repr=False, compare=False)
+    note: str = ""  # a sentence to put above the table, if any
 
     def table(self) -> str:
         """One line a parameter: norms, parts by path with signed shares, coherence."""
         header, *rows = self.cells()
-        return table(header, rows)
+        return "\n".join(filter(None, (self.note, table(header, rows))))
 
     def cells(self) -> list[list[str]]:
         """The table's header and lines."""
-        f, g = self.first, self.second
-        columns: list[tuple[str, Callable[[Row], str]]] = [
-            ("parameter", lambda row: row.name),
-            (f"|d{f}|", lambda row: number(row.first.norm)),
-            (f"|d{g}|", lambda row: number(row.second.norm)),
+        (f, g), rows = (self.first, self.second), self.rows
+        lacking = ((f, [row.first.own for row in rows]), (g, [row.second.own for row in rows]))
+        coherences = [row.second.coherence for row in rows]
+        columns = [
+            ["parameter", *(row.name for row in rows)],
+            [f"|d{f}|", *(number(row.first.norm) for row in rows)],
+            [f"|d{g}|", *(number(row.second.norm) for row in rows)],
+            *([f"only in {name}", *map(part_text, own)] for name, own in lacking if any(own)),
+            [f"as in {f}", *(part_text(row.second.common) for row in rows)],
+            ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
+            ["", *(row.note for row in rows)],
         ]
-        if any(row.first.own for row in self.rows):
-            columns.append((f"only in {f}", lambda row: shown(row.first.own)))
-        if any(row.second.own for row in self.rows):
-            columns.append((f"only in {g}", lambda row: shown(row.second.own)))
-        columns.append((f"as in {f}", lambda row: shown(row.second.common)))
-        columns.append(("coherence", lambda row: fraction(row.second.coherence)))
-        columns.append(("", lambda row: row.note))
-        lines = [[cell(row) for _, cell in columns] for row in self.rows]
-        return [[name for name, _ in columns], *lines]
+        return [list(line) for line in zip(*columns, strict=True)]
 
     def __str__(self) -> str:
         return self.table()
@@ -118,73 +118,55 @@ class Comparison:
             return {
                 "norm": here.norm,
                 "coherence": here.coherence,
-                "common": here.common and {"norm": here.common.norm, "share": here.common.share},
-                "own": here.own and {"norm": here.own.norm, "share": here.own.share},
+                "common": here.common and asdict(here.common),
+                "own": here.own and asdict(here.own),
                 "classes": here.classes.to_json()["classes"],
             }
 
-        return {
-            "first": self.first,
-            "second": self.second,
-            "parameters": [
-                {
-                    "name": row.name,
-                    "first": plain(row.first),
-                    "second": plain(row.second),
-                    "note": row.note,
-                }
-                for row in self.rows
-            ],
-        }
+        rows = [
+            {"name": r.name, "first": plain(r.first), "second": plain(r.second), "note": r.note}
+            for r in self.rows
+        ]
+        note = {"note": self.note} if self.note else {}
+        return {"first": self.first, "second": self.second, "parameters": rows, **note}
 
-    def svg(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> str:
+    def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """Both computations on one scale, and a stacked bar of signed shares a parameter."""
-        graphs = [graph(y, start) for y, start in zip(self.outputs, self.cotangents, strict=True)]
-        scale = Scale.of(wire.magnitude for g in graphs for wire in wires(g, fold))
+        drawn = [
+            diagram(computation_of(y, start), fold)
+            for y, start in zip(self.outputs, self.cotangents, strict=True)
+        ]
+        scale = Scale.of(wire.magnitude for d in drawn for wire in d.wires)
         pictures = [
-            replace(g.picture(direction=direction, fold=fold, scale=scale), heading=name)
-            for g, name in zip(graphs, (self.first, self.second), strict=True)
+            replace(picture(d, direction, scale), heading=name)
+            for d, name in zip(drawn, (self.first, self.second), strict=True)
         ]
         rows = []
         for row in self.rows:
-            parts = ((row.second.common, BLUE), (row.second.own, ORANGE))
-            remark = f"{shown(row.second.common)} / {shown(row.second.own)}"
-            rows.append(
-                Bar(
-                    row.name,
-                    tuple((part.share, c) for part, c in parts if part and part.share is not None),
-                    f"{remark}  {row.note}",
-                )
-            )
+            common, own = row.second.common, row.second.own
+            parts = ((part.share, c) for part, c in ((common, BLUE), (own, ORANGE)) if part)
+            shares = tuple((share, c) for share, c in parts if share is not None)
+            remark = f"{part_text(common)} / {part_text(own)}  {row.note}"
+            rows.append(Bar(row.name, shares, remark))
+        caption = (
+            f"{self.note} Beside each bar: norm and signed share of both parts. Shares sum to "
+            "100 %, and norms do not add up."
+        ).lstrip()
         chart = bars(
             rows,
             f"what the gradient of {self.second} is made of",
             [(BLUE, f"paths as in {self.first}"), (ORANGE, f"paths only in {self.second}")],
-            "Beside each bar: norm and signed share of both parts. Shares sum to 100 %, and "
-            "norms do not add up.",
+            caption,
         )
-        return stacked(svg(*pictures), chart)
+        return stack(svg(*pictures), chart)
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        fold: bool | None = None,
-        direction: Literal["LR", "TB"] = "LR",
-    ) -> None:
-        """Write the comparison as .svg, .png or .html (pictures and table).
-
-        Raises: ValueError for another suffix, FileNotFoundError for a folder that does not
-        exist; else as `Graph.save`.
-        """
-        target = Path(path)
-        if target.suffix.lower() != ".html":
-            return save_svg(lambda: self.svg(fold, direction), target, (".svg", ".png", ".html"))
-        check_target(target, (".html",))
+    def content(self, suffix: str, fold: bool | None = None, direction: Direction = "LR") -> bytes:
+        """What a file with this suffix holds: pictures, or, as .html, pictures and table."""
+        if suffix != ".html":
+            return super().content(suffix, fold, direction)
         title = escape(f"{self.first} and {self.second}")
         body = f"{self._repr_html_()}\n{self.svg(fold, direction)}"
-        with written(target) as file:
-            file.write(PAGE.format(title=title, body=body).encode())
+        return PAGE.format(title=title, body=body).encode()
 
     def _repr_html_(self) -> str:
         header, *rows = self.cells()
@@ -192,7 +174,8 @@ class Comparison:
         body = "".join(
             f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
         )
-        return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+        note = f"<p>{escape(self.note)}</p>\n" if self.note else ""
+        return f"{note}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
 
 
 PAGE = """<!doctype html>
@@ -209,14 +192,9 @@ td:first-child, th:first-child, td:last-child {{ text-align: left; }}
 """
 
 
-def shown(part: Part | None) -> str:
+def part_text(part: Part | None) -> str:
     """A part as a table shows it."""
     return "-" if part is None else f"{number(part.norm)} {percent(part.share):>7}"
-
-
-def fraction(x: float | None) -> str:
-    """A number between 0 and 1 as a table shows it."""
-    return "-" if x is None else f"{x:.2f}"
 
 
 def compare(
@@ -247,28 +225,26 @@ def compare(
     parameters of one computation; else as `backward`.
     """
     starts = (cotangent(first, gradient), cotangent(second, gradient))
-    found = (named(first), named(second))
-    names = chosen([wrt] if isinstance(wrt, (str, Tensor)) else wrt, *found)
+    found = (named_parameters(first), named_parameters(second))
+    names = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, *found)
 
-    def grouped(i: int, dear: Set[Any] = frozenset()) -> tuple[tuple[PathClasses, ...], set[Any]]:
+    def classes(i: int, spared: Set[Any] = frozenset()) -> tuple[tuple[PathClasses, ...], set[Any]]:
         parameters = tuple(found[i][name] for name in names)
-        return classified((first, second)[i], parameters, by, starts[i], keep, dear)
+        return classify((first, second)[i], parameters, by, starts[i], keep, spared)
 
-    # Of too many classes, those that the other computation has too stay apart.
-    one, met = grouped(0)
-    other, met_there = grouped(1, met if REST not in met else frozenset())
-    if REST in met and REST not in met_there:
-        one, _ = grouped(0, met_there)
-    both = REST in met and REST in met_there
+    # Where classes are too many and are put together, those that both have are spared.
+    one, seen = classes(0)
+    other, seen_there = classes(1, seen if REST not in seen else frozenset())
+    if REST in seen and REST not in seen_there:
+        one, _ = classes(0, seen_there)
+    unmatched = ""
+    if REST in seen and REST in seen_there:
+        unmatched = f"more than keep={keep} classes in both: some cannot be matched"
     rows = []
     for name, mine, theirs in zip(names, one, other, strict=True):
-        unsure = f"more than keep={keep} classes in both: some cannot be matched"
-        note = [theirs.note, unsure if both and OTHER in mine and OTHER in theirs else ""]
-        rows.append(
-            Row(
-                oneline(name), side(mine, theirs), side(theirs, mine), "; ".join(filter(None, note))
-            )
-        )
+        notes = [theirs.note, unmatched if OTHER in mine and OTHER in theirs else ""]
+        note = "; ".join(filter(None, notes))
+        rows.append(Row(oneline(name), side(mine, theirs), side(theirs, mine), note))
     titles = (oneline(first.name or "F"), oneline(second.name or "G"))
     if titles[0] == titles[1]:
         titles = (f"{titles[0]} (1)", f"{titles[1]} (2)")
@@ -282,53 +258,33 @@ def side(classes: PathClasses, others: PathClasses) -> Side:
         if not keys:
             return None
         part = np.add.reduce([classes[key].contribution for key in keys])
-        given = [classes[key].share for key in keys]
-        return Part(norm(part), None if None in given else sum(given))  # type: ignore[arg-type]
+        return Part(norm(part), total_share([classes[key].share for key in keys]))
 
     common = [key for key in classes if key in others and key != OTHER]
     own = [key for key in classes if key not in common]
     return Side(classes, together(common), together(own))
 
 
-def named(output: Tensor) -> dict[str, Tensor]:
-    """The parameters that the gradient of a computation travels to, by name.
-
-    Raises: ValueError if two have one name.
-    """
-    found: dict[str, Tensor] = {}
-    for value in sorted(reached(output), key=lambda value: value.index):
-        if value.op is None and value.requires_grad and value.name:
-            if value.name in found:
-                raise ValueError(
-                    f"two parameters of {described(output)} are named {oneline(value.name)!r}, so "
-                    "they cannot be matched; give each a name of its own"
-                )
-            found[value.name] = cast(Tensor, value)
-    return found
-
-
-def chosen(
+def choose(
     wrt: Sequence[str | Tensor] | None, first: dict[str, Tensor], second: dict[str, Tensor]
 ) -> list[str]:
     """The names to compare, in the order of the first computation or of `wrt`.
 
     Raises: ValueError if there are none, or one is not in both.
     """
-    if wrt is None:
-        names = [name for name in first if name in second]
-        if not names:
-            raise ValueError(
-                "the two computations share no parameter name, so nothing can be matched; name the "
-                'parameters alike in both, as in Tensor(data, requires_grad=True, name="W1")'
-            )
-        return names
-    names = [x.name or "" if isinstance(x, Tensor) else x for x in wrt]
+    both = [name for name in first if name in second]
+    if wrt is None and not both:
+        raise ValueError(
+            "the two computations share no parameter name, so nothing can be matched; name the "
+            'parameters alike in both, as in Tensor(data, requires_grad=True, name="W1")'
+        )
+    names = both if wrt is None else [x.name or "" if isinstance(x, Tensor) else x for x in wrt]
     for name in names:
         if not name:
             raise ValueError("what is compared needs a name, as in Tensor(..., name='W1')")
-        if name not in first or name not in second:
+        if name not in both:
             raise ValueError(
                 f"{oneline(name)!r} is not a parameter of both; those of both are "
-                f"{', '.join(oneline(name) for name in first if name in second) or 'none'}"
+                f"{', '.join(map(oneline, both)) or 'none'}"
             )
     return names

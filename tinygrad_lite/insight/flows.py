@@ -17,44 +17,40 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..backward import contributions, messages
-from ..drawing.bars import Bar, bars, stacked
-from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Entry, Look, Picture
-from ..drawing.render import save, save_svg, svg
+from ..drawing.bars import Bar, bars, stack
+from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
+from ..drawing.render import svg
 from ..drawing.table import percent, table
-from ..drawing.text import number
 from ..operation import blocked
-from ..recorded.outcome import ARRIVED, arrivals, shareless, weighed
-from ..recorded.trace import LAW, Trace, entered, operands, title, trace
+from ..recorded.nodes import Computation, Edge
+from ..recorded.outcome import ARRIVED, receipts, shares_of, without_shares
+from ..recorded.trace import LAW, Trace, operands, scope_entered, title, trace
 from ..tensor import Tensor
 from ..value import Value
-from ..views.boxes import Wire, norm, wires
-from .graphs import Edge, Graph, called
+from ..views.boxes import Wire, diagram
+from ..views.looks import picture
+from .result import Breakdown, Drawing
 
 SHARE = "share of the gradient that travels here: width, and number"
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Breakdown, Drawing):
     """How the gradient of an output with respect to `wrt` flows through the graph.
 
     `shares` maps each edge on the way to its signed share. It is empty where the gradient
     vanishes, as the share of nothing is not defined; `note` then says why.
     """
 
-    gradient: np.ndarray = field(repr=False)
-    output: str
-    wrt: str
-    note: str
     trace: Trace = field(repr=False, compare=False)
     by_use: dict[tuple[Value, int], float] = field(repr=False, compare=False)
 
@@ -64,7 +60,7 @@ class Flow:
         return MappingProxyType({self.trace.edges[use]: part for use, part in self.by_use.items()})
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> Computation:
         """The whole computation, with its gradients."""
         return self.trace.graph
 
@@ -73,7 +69,7 @@ class Flow:
         """The share that enters each scope, in the order of the computation."""
         found: dict[str, float] = {}
         for (target, slot), part in self.by_use.items():
-            name = entered(target.inputs[slot], target)
+            name = scope_entered(target.inputs[slot], target)
             if name is not None:
                 found[name] = found.get(name, 0.0) + part
         return MappingProxyType(found)
@@ -81,22 +77,16 @@ class Flow:
     def __str__(self) -> str:
         nodes = self.graph.nodes
         rows = [
-            (called(nodes[edge.source]), f"{nodes[edge.target].op} #{edge.target}", percent(part))
+            (nodes[edge.source].label, f"{nodes[edge.target].op} #{edge.target}", percent(part))
             for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9))
         ]
-        head = (
-            f"the flow of the gradient of {self.output} to {self.wrt}, "
-            f"|gradient| {number(norm(self.gradient))}" + (f" ({self.note})" if self.note else "")
-        )
+        head = self.heading("the flow of the gradient of")
         return f"{head}\n{table(('from', 'into', 'share'), rows)}" if rows else head
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON; edges as (source, target, slot)."""
         return {
-            "output": self.output,
-            "wrt": self.wrt,
-            "norm": norm(self.gradient),
-            "note": self.note,
+            **self.numbers(),
             "edges": [
                 {"source": edge.source, "target": edge.target, "slot": edge.slot, "share": part}
                 for edge, part in self.shares.items()
@@ -104,7 +94,7 @@ class Flow:
             "scopes": dict(self.scopes),
         }
 
-    def picture(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> Picture:
+    def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: arrows as wide as their share, dashed where it is negative."""
         largest = max(map(abs, self.shares.values()), default=1.0)
 
@@ -117,19 +107,15 @@ class Flow:
             return Look(0.6 + 7 * abs(through) / largest, color, dash, percent(through))
 
         caption = f"The flow of the gradient of {self.output} to {self.wrt}"
-        if self.note:
-            caption += f" ({self.note})"
+        caption += f" ({self.note})" if self.note else ""
         caption += ": what arrives at a value leaves it again." if self.shares else "."
-        skips = any(w.skip and self.through(w) is not None for w in wires(self.graph, fold))
-        legend = [
-            *([Entry(SHARE, Look(4, BLUE))] if self.shares else []),
-            *([Entry("around other ops", Look(4, ORANGE))] if skips else []),
-        ]
+        drawn = diagram(self.graph, fold)
+        legend = [Entry(SHARE, Look(4, BLUE))] if self.shares else []
+        if any(wire.skip and self.through(wire) is not None for wire in drawn.wires):
+            legend.append(Entry("around other ops", Look(4, ORANGE)))
         if any(part < 0 for part in self.shares.values()):
             legend.append(Entry("negative: opposes the gradient", Look(3, BLUE, "dashed")))
-        return self.graph.picture(
-            direction=direction, fold=fold, look=look, legend=legend, caption=caption
-        )
+        return picture(drawn, direction, None, look, legend, caption)
 
     def through(self, wire: Wire) -> float | None:
         """The share that travels through an arrow of the picture; None for none at all."""
@@ -139,32 +125,16 @@ class Flow:
             return 1.0
         return sum(found) if found else None
 
-    def svg(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> str:
+    def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """The drawing; where parts are folded, a bar for each scope stands below it."""
-        picture = self.picture(fold, direction)
-        if not any(box.kind == "folded" for box in picture.boxes):
-            return svg(picture)
+        drawn = self.picture(fold, direction)
+        if not any(box.kind == "folded" for box in drawn.boxes):
+            return svg(drawn)
         rows = [Bar(name, ((part, BLUE),), percent(part)) for name, part in self.scopes.items()]
-        return stacked(svg(picture), bars(rows, "the share that travels through each scope"))
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        fold: bool | None = None,
-        direction: Literal["LR", "TB"] = "LR",
-    ) -> None:
-        """Write the drawing as .svg, .png, .pdf or .dot. Raises: as `Graph.save`."""
-        if str(path).lower().endswith((".svg", ".png")):
-            save_svg(lambda: self.svg(fold, direction), path)
-        else:
-            save(self.picture(fold, direction), path)
-
-    def _repr_svg_(self) -> str:
-        return self.svg()
+        return stack(svg(drawn), bars(rows, "the share that travels through each scope"))
 
 
-@np.errstate(all="ignore")  # backward has warned; here NaN is told
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
     """The share of the gradient that travels through each edge between `output` and `wrt`.
 
@@ -183,9 +153,9 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
     for node, g, slot, part in messages(output, traced.start, within=traced.within):
         if slot is not None:
             sent[node, slot] = part
-        total = g  # in the end that of wrt, the oldest value of all
+        total = g  # the last node visited is wrt, so this ends as its gradient
     arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
-    shares, note = weighed(ARRIVED, arriving or [total], total)
+    shares, note = shares_of(arriving or [total], total, ARRIVED)
     by_use: dict[tuple[Value, int], float] = {}
     if None not in shares:
         scale = float(np.abs(total).max())
@@ -196,11 +166,11 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
             for slot, x in uses:
                 by_use[node, slot] = float(np.vdot(sent[node, slot], tangents[x])) / scale
             tangents[node] = pushforward(node, tangents, uses)
-        # Parts so large that the gradient is within their rounding.
+        # The parts may be so large that the gradient is within their rounding.
         if max(map(abs, by_use.values()), default=0) * LAW * np.finfo(total.dtype).eps > 1:
             by_use, shares = {}, [None]
     if None in shares:
-        note = shareless(arrivals(output, traced.start, traced.within)[wrt].fate)
+        note = without_shares(receipts(output, traced.start, traced.within)[wrt].outcome)
     return Flow(np.asarray(total), title(output), title(wrt), note, traced, by_use)
 
 
@@ -210,13 +180,13 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
     From the vjps alone: a vjp is linear in the cotangent, so it is differentiated with
     respect to the cotangent, and the transpose of a transposed Jacobian is the Jacobian.
     Where the Jacobian is diagonal it is its own transpose, and where the op is linear it
-    is the op itself: no need to record and differentiate the rule, 10 us saved each.
+    is the op itself, so that the rule need not be recorded and differentiated.
     """
     op = node.op
     assert op is not None
     parts = []
     for slot, x in uses:
-        tangent, rule = tangents[x], op.rules[0 if op.sequence else slot]
+        tangent, rule = tangents[x], op.rule(slot)
         if rule is blocked:
             continue
         if op.elementwise and rule is not None:
@@ -230,11 +200,11 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
             inputs = (*node.arrays[:slot], tangent, *node.arrays[slot + 1 :])
             parts.append(op.compute(*inputs, **node.params))
         else:
-            parts.append(transposed(node, slot, tangent, x))
+            parts.append(transpose(node, slot, tangent, x))
     return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._data)
 
 
-def transposed(node: Value, slot: int, tangent: Any, x: Value) -> Any:
+def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:
     """The Jacobian with respect to one input times a tangent, by differentiating the rule."""
     cotangent = Tensor(np.zeros_like(node._data), requires_grad=True)
     for sent_slot, _, part in contributions(node, cotangent, within={x}):

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 
+from ..arrays import describe
 from ..backward import contributions
-from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Entry, Look, Picture
-from ..drawing.render import save, svg
+from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import count, percent, table
-from ..drawing.text import number, oneline
-from ..recorded.outcome import arrivals, weighed
-from ..recorded.trace import Trace, coherence, entered, operands, title, trace
+from ..recorded.measure import norm
+from ..recorded.nodes import Computation, Edge
+from ..recorded.outcome import receipts, shares_of
+from ..recorded.trace import Trace, coherence, operands, scope_entered, title, total_share, trace
 from ..tensor import Tensor
-from ..value import Value, described
-from ..views.boxes import Wire, norm
-from .graphs import Edge, Graph
+from ..text import number, oneline
+from ..value import Value
+from ..views.boxes import Wire, diagram
+from ..views.looks import picture
+from .result import Breakdown, Drawing
 
-# Colours and dashes of single paths, told apart by every kind of eye.
+# Colours and dashes of single paths; colour-blind eyes too tell them apart.
 STYLES: tuple[tuple[str, Dash], ...] = (
     (ORANGE, "dashed"), (BLUE, "solid"), ("#009E73", "dotted"),
     ("#CC79A7", "dashed"), ("#56B4E9", "solid"), ("#E69F00", "dotted"),
@@ -44,15 +46,11 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Paths(Sequence[Path]):
+class Paths(Breakdown, Drawing, Sequence[Path]):
     """The paths from an output to `wrt`, shortest first, and the gradient they sum to."""
 
     paths: tuple[Path, ...] = field(repr=False)
-    gradient: np.ndarray = field(repr=False)
-    output: str
-    wrt: str
-    note: str
-    graph: Graph = field(repr=False)
+    graph: Computation = field(repr=False)
 
     @overload
     def __getitem__(self, index: int) -> Path: ...
@@ -67,7 +65,7 @@ class Paths(Sequence[Path]):
     @property
     def coherence(self) -> float | None:
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
-        return coherence([path.contribution for path in self.paths], self.gradient)
+        return coherence((path.contribution for path in self), self.gradient)
 
     def __str__(self) -> str:
         rows = [
@@ -79,20 +77,13 @@ class Paths(Sequence[Path]):
             )
             for path in self.paths
         ]
-        head = (
-            f"{len(self)} path{'s' * (len(self) != 1)} from {self.output} to "
-            f"{self.wrt}, |gradient| {number(norm(self.gradient))}"
-        )
-        body = table(("through", "edges", "|part|", "share"), rows)
-        return f"{head} ({self.note})\n{body}" if self.note else f"{head}\n{body}"
+        head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
+        return f"{head}\n{table(('through', 'edges', '|part|', 'share'), rows)}"
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON; edges as (source, target, slot)."""
         return {
-            "output": self.output,
-            "wrt": self.wrt,
-            "norm": norm(self.gradient),
-            "note": self.note,
+            **self.numbers(),
             "paths": [
                 {
                     "scopes": list(path.scopes),
@@ -104,7 +95,7 @@ class Paths(Sequence[Path]):
             ],
         }
 
-    def picture(self, fold: bool | None = None, direction: Literal["LR", "TB"] = "LR") -> Picture:
+    def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
         where it runs alone."""
         styles = dict(zip(range(len(self)), STYLES, strict=False))
@@ -120,41 +111,24 @@ class Paths(Sequence[Path]):
                 through = list(range(len(self)))
             if not through:
                 return Look(0.8, PALE, head="open")
-            given = [self[i].share for i in through]
-            label = "" if None in given else percent(sum(given))  # type: ignore[arg-type]
+            share = total_share([self[i].share for i in through])
+            label = "" if share is None else percent(share)
             if len(through) == 1 and through[0] in styles:
                 return Look(3.5, *styles[through[0]], label)
             return Look(2.5, FRAME, "solid", label if len(through) < len(self) else "")
 
         labels = [f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)}" for p in self[:6]]
-        legend = [
-            Entry(
-                label if labels.count(label) == 1 else f"{label} ({i + 1})", Look(3.5, *styles[i])
-            )
-            for i, label in enumerate(labels)
-        ]
+        legend = []
+        for i, label in enumerate(labels):
+            alone = labels.count(label) == 1
+            legend.append(Entry(label + f" ({i + 1})" * (not alone), Look(3.5, *styles[i])))
         legend.append(Entry("several paths", Look(2.5, FRAME)))
-        return self.graph.picture(
-            direction=direction, fold=fold, look=look, legend=legend,
-            caption=f"The paths of the gradient of {self.output} to {self.wrt}"
-            + (f" ({self.note})." if self.note else ", with their shares."),
-        )  # fmt: skip
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        fold: bool | None = None,
-        direction: Literal["LR", "TB"] = "LR",
-    ) -> None:
-        """Write the drawing as .svg, .png, .pdf or .dot. Raises: as `Graph.save`."""
-        save(self.picture(fold, direction), path)
-
-    def _repr_svg_(self) -> str:
-        return svg(self.picture())
+        caption = f"The paths of the gradient of {self.output} to {self.wrt}"
+        caption += f" ({self.note})." if self.note else ", with their shares."
+        return picture(diagram(self.graph, fold), direction, None, look, legend, caption)
 
 
-@np.errstate(all="ignore")  # backward has warned; here NaN is told
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_000) -> Paths:
     """Every path from `output` back to `wrt`, with its contribution and signed share.
 
@@ -173,34 +147,24 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
     n = count_paths(traced, wrt)[output]
     if n > limit:
         raise ValueError(
-            f"{count(n)} paths lead from {described(output)} to {described(wrt)}, more than "
+            f"{count(n)} paths lead from {describe(output)} to {describe(wrt)}, more than "
             f"limit={limit}; path_classes groups them without walking each"
         )
     walked = sorted(walk(traced, wrt), key=lambda found: len(found[0]))
-    contributed = [part for _, part in walked]
-    total = np.stack(contributed, -1).sum(-1)  # along the last axis NumPy sums pairwise
-    fate = arrivals(output, traced.start, traced.within)[wrt].fate
-    shares, note = weighed(fate, contributed, total)
-    return Paths(
-        tuple(
-            Path(
-                tuple(traced.edges[target, slot] for target, slot in way),
-                tuple(
-                    name
-                    for target, slot in way
-                    if (name := entered(target.inputs[slot], target)) is not None
-                ),
-                part,
-                share,
-            )
-            for (way, part), share in zip(walked, shares, strict=True)
-        ),
-        total,
-        title(output),
-        title(wrt),
-        note,
-        traced.graph,
+    parts = [part for _, part in walked]
+    total = np.stack(parts, -1).sum(-1)  # along the last axis NumPy sums pairwise
+    outcome = receipts(output, traced.start, traced.within)[wrt].outcome
+    shares, note = shares_of(parts, total, outcome)
+    found = tuple(
+        Path(
+            tuple(traced.edges[target, slot] for target, slot in way),
+            tuple(filter(None, (scope_entered(x.inputs[slot], x) for x, slot in way))),
+            part,
+            share,
+        )
+        for (way, part), share in zip(walked, shares, strict=True)
     )
+    return Paths(total, title(output), title(wrt), note, found, traced.graph)
 
 
 def count_paths(traced: Trace, wrt: Tensor) -> dict[Value, int]:
@@ -225,15 +189,13 @@ def walk(traced: Trace, wrt: Tensor) -> Iterator[tuple[tuple[tuple[Value, int], 
     stack = [(traced.output, contributions(traced.output, traced.start, within=traced.within))]
     while stack:
         node, sends = stack[-1]
-        sent = next(sends, None)
-        if sent is None:
+        for slot, x, part in sends:
+            if x is not wrt:
+                way.append((node, slot))
+                stack.append((x, contributions(x, part, within=traced.within)))
+                break
+            yield ((node, slot), *reversed(way)), part
+        else:
             stack.pop()
             if way:
                 way.pop()
-            continue
-        slot, x, part = sent
-        if x is wrt:
-            yield ((node, slot), *reversed(way)), part
-        else:
-            way.append((node, slot))
-            stack.append((x, contributions(x, part, within=traced.within)))

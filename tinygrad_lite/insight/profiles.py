@@ -11,7 +11,6 @@ root of the dtype's rounding unit is left, *exploding* where it grew by as much.
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,33 +19,37 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from ..backward import between, messages, reachable
+from ..ancestors import ancestors, between
+from ..arrays import describe
+from ..backward import messages
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
-from ..drawing.render import save_svg
 from ..drawing.table import table
-from ..drawing.text import number, oneline
-from ..recorded.outcome import Arrival, Fate, arrivals
+from ..recorded.measure import norm
+from ..recorded.outcome import Outcome, Receipt, receipts
+from ..recorded.states import State
 from ..recorded.trace import cotangent, title
 from ..tensor import Tensor
-from ..value import Value, described
-from ..views.boxes import norm
+from ..text import number, oneline
+from ..value import Value
+from .result import Chart
 
 BAR = 32  # characters
+NUMBERS = ("name", "signal", "parameters", "ratio", "verdict")  # of a layer, in JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One layer: the norm of the gradient at its results (None where a layer is a lone
-    parameter) and of that of its parameters (None if it has none), what became of them, how
+    parameter) and of that of its parameters (None if it has none), what became of it, how
     the size relates to the next layer's towards the output, and the verdict on it ("" if
     nothing is wrong)."""
 
     name: str
     signal: float | None
     parameters: float | None
-    fate: Fate
+    outcome: Outcome
     ratio: float | None = None
     verdict: str = ""
 
@@ -57,7 +60,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Profile(Sequence[Layer]):
+class Profile(Chart, Sequence[Layer]):
     """The layers of a computation, in its order; `culprit` says which op shrinks or grows
     the gradient most, where a layer vanishes or explodes."""
 
@@ -82,10 +85,10 @@ class Profile(Sequence[Layer]):
         rows = [
             (
                 oneline(layer.name, 60),
-                number(layer.signal) if layer.signal is not None else "-",
-                number(layer.parameters) if layer.parameters is not None else "-",
-                f"×{number(layer.ratio, 2)}" if layer.ratio is not None else "-",
-                bar(layer.size, low, high) + (f"  {layer.verdict}" if layer.verdict else ""),
+                "-" if layer.signal is None else number(layer.signal),
+                "-" if layer.parameters is None else number(layer.parameters),
+                "-" if layer.ratio is None else f"×{number(layer.ratio, 2)}",
+                f"{bar(layer.size, low, high)}  {layer.verdict}".rstrip(),
             )
             for layer in self
         ]
@@ -99,40 +102,19 @@ class Profile(Sequence[Layer]):
         return {
             "output": self.output,
             "culprit": self.culprit,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "signal": layer.signal,
-                    "parameters": layer.parameters,
-                    "ratio": layer.ratio,
-                    "verdict": layer.verdict,
-                }
-                for layer in self
-            ],
+            "layers": [{key: getattr(layer, key) for key in NUMBERS} for layer in self],
         }
 
     def svg(self) -> str:
         """A bar for each layer, on a log axis."""
-        rows = [
-            Bar(
-                layer.name,
-                ((layer.size, TROUBLED if layer.verdict else BLUE),),
-                layer.verdict
-                if layer.verdict == "not computed"
-                else f"{number(layer.size)}  {layer.verdict}".rstrip(),
-            )
-            for layer in self
-        ]
+        rows = []
+        for layer in self:
+            size = "" if layer.outcome.state is State.NOT_COMPUTED else f"{number(layer.size)}  "
+            colour = TROUBLED if layer.verdict else BLUE
+            remark = f"{size}{layer.verdict}".rstrip()
+            rows.append(Bar(layer.name, ((layer.size, colour),), remark))
         title = f"the gradient of {self.output}, layer by layer (log axis)"
         return bars(rows, title, caption=self.culprit, log=True)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bars as .svg or .png. Raises: ValueError for another suffix,
-        FileNotFoundError for a folder that does not exist."""
-        save_svg(self.svg, path)
-
-    def _repr_svg_(self) -> str:
-        return self.svg()
 
 
 def bar(size: float, low: float, high: float) -> str:
@@ -143,7 +125,7 @@ def bar(size: float, low: float, high: float) -> str:
     return "█" * round(1 + (BAR - 1) * (math.log(size / low) / span if span else 1))
 
 
-@np.errstate(all="ignore")  # backward has warned; here NaN is told
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def profile(output: Tensor, gradient: Any = None) -> Profile:
     """The norm of the gradient of `output` in each layer, and where it is lost.
 
@@ -162,32 +144,29 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
     Raises: as `backward`.
     """
     start = cotangent(output, gradient)
-    arrived = arrivals(output, start)
+    arrived = receipts(output, start)
     found = layers_of(output)
-    sent = contributed(output, start, found)
-    measured = [layer(members, arrived, sent) for members in found]
+    sent = sizes_sent(output, start, found)
+    measured = [measure(members, arrived, sent) for members in found]
     eps = math.sqrt(np.finfo(output.dtype).eps)
-    nearest = next((a.size for a in reversed(measured) if a.fate.kind == "gradient"), 1.0)
+    nearest = next((a.size for a in reversed(measured) if a.outcome.state is State.GRADIENT), 1.0)
     judged = []
     for here, after in zip_longest(measured, measured[1:]):
+        state = here.outcome.state
+        if state is State.GRADIENT and here.size < eps * nearest:
+            state = State.VANISHING
+        elif state is State.GRADIENT and here.size > nearest / eps:
+            state = State.EXPLODING
         comparable = after and after.size and math.isfinite(after.size) and math.isfinite(here.size)
-        verdict = str(here.fate)
-        if here.fate.kind == "gradient" and here.size < eps * nearest:
-            verdict = "vanishing"
-        elif here.fate.kind == "gradient" and here.size > nearest / eps:
-            verdict = "exploding"
-        ratio = here.size / after.size if comparable and verdict != "not computed" else None
+        ratio = here.size / after.size if comparable and state is not State.NOT_COMPUTED else None
+        verdict = str(here.outcome if state is here.outcome.state else state)
         judged.append(replace(here, ratio=ratio, verdict=verdict))
-    worst: dict[str, int] = {}  # of each verdict the layer where most is lost, or gained
-    for i in sorted(range(len(judged)), key=lambda i: judged[i].size):
-        worst.setdefault(judged[i].verdict, i)
-        if judged[i].verdict == "exploding":
-            worst["exploding"] = i
     blame = ""
-    for verdict in ("vanishing", "exploding"):
-        if verdict in worst and not blame:
-            lost = found[worst[verdict]]
-            blame = culprit(output, start, lost.parameters or lost.results, verdict)
+    for verdict, worst in ((State.VANISHING, min), (State.EXPLODING, max)):
+        lost = [i for i, layer in enumerate(judged) if layer.verdict == verdict]
+        if lost and not blame:
+            members = found[worst(lost, key=lambda i: judged[i].size)]
+            blame = culprit(output, start, members.parameters or members.results, verdict)
     return Profile(tuple(judged), title(output), blame)
 
 
@@ -203,23 +182,21 @@ class Members(NamedTuple):
 Sent = dict[tuple[tuple[str, ...], Value], float]
 
 
-def layer(members: Members, arrived: dict[Value, Arrival], sent: Sent) -> Layer:
+def measure(members: Members, arrived: dict[Value, Receipt], sent: Sent) -> Layer:
     """The sizes of a layer, and what became of its gradient: of its parameters, if any."""
     name, scope, results, parameters = members
-    fates = [
-        arrived[x].fate if x in arrived else Fate("not computed") for x in parameters or results
-    ]
-    fate = next((f for f in fates if f.kind == "nan"), None)
-    fate = fate or next((f for f in fates if f.kind == "gradient"), fates[0])
+    nowhere = Receipt(0.0, Outcome(State.NOT_COMPUTED))
+    outcomes = [arrived.get(x, nowhere).outcome for x in parameters or results]
+    outcome = min(outcomes, key=lambda x: (x.state is not State.NAN, x.state is not State.GRADIENT))
 
     def size(values: list[Value]) -> float | None:
         sizes = [sent.get((scope, x), arrived[x].norm) for x in values if x in arrived]
         return math.hypot(*sizes) if sizes else None
 
-    return Layer(name, size(results), size(parameters), fate)
+    return Layer(name, size(results), size(parameters), outcome)
 
 
-def contributed(output: Tensor, start: Any, layers: list[Members]) -> Sent:
+def sizes_sent(output: Tensor, start: Any, layers: list[Members]) -> Sent:
     """For each parameter that several layers use: the norm of what each sends it."""
     users = Counter(x for members in layers for x in members.parameters)
     shared = {x for x, n in users.items() if n > 1}
@@ -232,7 +209,7 @@ def contributed(output: Tensor, start: Any, layers: list[Members]) -> Sent:
     return {key: norm(part) for key, part in sums.items()}
 
 
-def culprit(output: Tensor, start: Any, wrt: list[Value], verdict: str) -> str:
+def culprit(output: Tensor, start: Any, wrt: list[Value], state: State) -> str:
     """The op that, over all its uses, shrinks (or grows) the gradient most on its way to `wrt`."""
     factors: dict[str, list[float]] = defaultdict(list)
     for node, g, slot, part in messages(output, start, within=between(output, set(wrt))):
@@ -240,10 +217,10 @@ def culprit(output: Tensor, start: Any, wrt: list[Value], verdict: str) -> str:
         if slot is not None and 0 < before < math.inf and 0 < after < math.inf:
             assert node.op is not None
             factors[node.op.name].append(math.log10(after) - math.log10(before))
-    sign = 1 if verdict == "vanishing" else -1
+    sign = 1 if state is State.VANISHING else -1
     name = min(factors, key=lambda op: sign * sum(factors[op]))
     uses = factors[name]
-    if sign * sum(uses) >= 0:  # the layer that others are compared with is the odd one
+    if sign * sum(uses) >= 0:  # no op shrank it: the layer nearest the output was the odd one
         return ""
     each = 10 ** (sum(uses) / len(uses))
     return (
@@ -258,7 +235,7 @@ def layers_of(output: Value) -> list[Members]:
     are used outside, and the parameters it uses; each parameter that no scope uses."""
     layers: dict[Any, tuple[dict[Value, None], dict[Value, None]]] = {}
     scoped: set[Value] = set()  # parameters that a scope uses
-    for value in reachable(output):
+    for value in ancestors([output]):
         here = value.scope
         if not value.requires_grad or value.op is None:
             continue
@@ -279,7 +256,7 @@ def layers_of(output: Value) -> list[Members]:
     return [
         Members("/".join(key), key, list(results), list(parameters))
         if isinstance(key, tuple)
-        else Members(key.name or described(key), (), [], list(parameters))
+        else Members(key.name or describe(key), (), [], list(parameters))
         for key, (results, parameters) in layers.items()
         if isinstance(key, tuple) or key not in scoped
     ]

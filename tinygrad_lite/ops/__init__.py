@@ -1,4 +1,4 @@
-"""The ops, one family a file. Importing this registers them all in `op.OPS`."""
+"""The ops, one family a file. Importing this registers them all in `operation.OPS`."""
 
 from . import arrange, linalg, nn, products, special, statistics
 from .arrange import *  # noqa: F403

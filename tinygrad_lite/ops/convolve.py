@@ -2,21 +2,43 @@
 
 It is linear in the image and in the kernel, so three ops differentiate one another: the
 convolution, its transpose (the gradient of the image), and the gradient of the kernel.
-This file says what they are; convolve_strategies.py computes them.
+Each is a sum over the kernel's taps, and what a tap (u, v) meets in all images is one view of
+them, shifted by u rows and v columns. `correlate`, `correlate_image` and `correlate_kernel`
+compute the three so, with one matrix product per tap; they are slots for quicker functions.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..fast.convolve import Geometry, correlate, correlate_image, correlate_kernel
 from ..operation import op
 from .elementwise import Array
 
 Pair = int | tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """Where the taps of a kernel fall; pairs are (rows, columns)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far the last tap is from the first."""
+        (kh, kw), (dh, dw) = self.kernel, self.dilation
+        return dh * (kh - 1), dw * (kw - 1)
+
+    def out_size(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """(OH, OW) for an image of the given size (H, W)."""
+        (h, w), (ph, pw), (rh, rw), (sh, sw) = size, self.padding, self.reach, self.stride
+        return (h + 2 * ph - rh - 1) // sh + 1, (w + 2 * pw - rw - 1) // sw + 1
 
 
 @op(symbol="conv", inputs=3)
@@ -98,18 +120,9 @@ def pair(value: Pair) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-@lru_cache(maxsize=256, typed=True)
-def looked_up(kernel: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
-    """The options of conv2d, each int for a pair made one; remembered: 2 us sooner."""
-    return Geometry(pair(kernel), pair(stride), pair(padding), pair(dilation), groups)
-
-
 def geometry_of(kernel: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
-    """The options of conv2d, each int for a pair made one."""
-    try:
-        return looked_up(kernel, stride, padding, dilation, groups)
-    except TypeError:  # a list cannot be looked up
-        return looked_up.__wrapped__(kernel, stride, padding, dilation, groups)
+    """The options of conv2d, with every int for a pair made one."""
+    return Geometry(pair(kernel), pair(stride), pair(padding), pair(dilation), groups)
 
 
 def check(x: Array, w: Array, b: Array, geometry: Geometry) -> None:
@@ -131,3 +144,62 @@ def check(x: Array, w: Array, b: Array, geometry: Geometry) -> None:
             f"the kernel {tuple(kernel)} with dilation {geometry.dilation} is larger than the "
             f"image {tuple(size)} with padding {geometry.padding}"
         )
+
+
+def correlate(x: Array, w: Array, b: Array, geometry: Geometry) -> Array:
+    """The convolution (N, O, OH, OW) of images (N, C, H, W) with kernels (O, C/groups, KH, KW),
+    plus a bias (O,) or None: each pixel that a tap meets, times the tap."""
+    groups, size = geometry.groups, geometry.out_size(x.shape[2:])
+    out = np.zeros((len(x), len(w), *size), np.result_type(x, w))
+    kernels = w.reshape(groups, len(w) // groups, *w.shape[1:])
+    for u, v, pixels in tap_views(pad(x, geometry), size, geometry):
+        out += (kernels[..., u, v] @ as_planes(pixels, groups)).reshape(out.shape)
+    return out if b is None else out + b[:, None, None]
+
+
+def correlate_image(g: Array, w: Array, size: tuple[int, int], geometry: Geometry) -> Array:
+    """The gradient (N, C, H, W) of the images, of `size` (H, W), for a gradient (N, O, OH, OW):
+    each gradient times a tap, added to the pixel that the tap met."""
+    groups, (h, wd), (ph, pw) = geometry.groups, size, geometry.padding
+    image = np.zeros((len(g), groups * w.shape[1], h + 2 * ph, wd + 2 * pw), np.result_type(g, w))
+    kernels = w.reshape(groups, len(w) // groups, *w.shape[1:])
+    gradients = as_planes(g, groups)
+    for u, v, pixels in tap_views(image, g.shape[2:], geometry):
+        pixels += (kernels[..., u, v].swapaxes(1, 2) @ gradients).reshape(pixels.shape)
+    return image[:, :, ph : ph + h, pw : pw + wd].copy()
+
+
+def correlate_kernel(x: Array, g: Array, geometry: Geometry) -> Array:
+    """The gradient (O, C/groups, KH, KW) of the kernels for a gradient (N, O, OH, OW): each
+    gradient times the pixel that a tap met, summed over all outputs."""
+    groups, gradients = geometry.groups, as_planes(g, geometry.groups)
+    shape = g.shape[1], x.shape[1] // groups, *geometry.kernel
+    kernels = np.zeros(shape, np.result_type(x, g))
+    for u, v, pixels in tap_views(pad(x, geometry), g.shape[2:], geometry):
+        total = (gradients @ as_planes(pixels, groups).swapaxes(2, 3)).sum(0)
+        kernels[..., u, v] = total.reshape(shape[:2])
+    return kernels
+
+
+def pad(x: Array, geometry: Geometry) -> Array:
+    """Images with their padding of zeros around them."""
+    (ph, pw), (n, c, h, wd) = geometry.padding, x.shape
+    padded = np.zeros((n, c, h + 2 * ph, wd + 2 * pw), x.dtype)
+    padded[:, :, ph : ph + h, pw : pw + wd] = x
+    return padded
+
+
+def tap_views(
+    padded: Array, out_size: tuple[int, int], geometry: Geometry
+) -> Iterator[tuple[int, int, Array]]:
+    """Each tap (u, v), and the view (N, C, OH, OW) of the pixels that it meets for each output."""
+    (oh, ow), (sh, sw), (dh, dw) = out_size, geometry.stride, geometry.dilation
+    for u, v in np.ndindex(*geometry.kernel):
+        i, j = u * dh, v * dw
+        yield u, v, padded[:, :, i : i + sh * oh : sh, j : j + sw * ow : sw]
+
+
+def as_planes(x: Array, groups: int) -> Array:
+    """(N, C, H, W) as (N, groups, C/groups, H*W): a view, if x is in C order."""
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h * w)

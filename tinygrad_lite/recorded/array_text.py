@@ -1,66 +1,15 @@
-"""How an array is told in a line or a few: its numbers, or what can be said of them."""
+"""An array in a line or a few: its numbers, or what can be said of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..drawing.text import number
-from ..views.boxes import norm
+from ..text import number, oneline
+from .measure import finite_elements, summary
 
 WHOLE = 10_000  # the most elements that are ever shown one by one
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What there is to say of an array too large to show: over its finite elements, and
-    how many are not."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    least: float | None
-    mean: float | None
-    largest: float | None
-    norm: float
-    nans: int
-    infinities: int
-
-    def __str__(self) -> str:
-        parts = [f"{self.shape} {self.dtype}"]
-        if self.least is not None and self.mean is not None and self.largest is not None:
-            parts.append(
-                f"min {number(self.least)} mean {number(self.mean)} max {number(self.largest)}"
-            )
-        if self.nans:
-            parts.append(f"{self.nans} NaN")
-        if self.infinities:
-            parts.append(f"{self.infinities} inf")
-        return " ".join(parts)
-
-
-def summary(array: Any) -> Summary:
-    """Shape, dtype, min, mean, max, norm, and the number of NaN and inf."""
-    array = np.asarray(array)
-    numbers = array.astype(float, copy=False)
-    is_finite = np.isfinite(numbers)
-    finite = numbers if is_finite.all() else numbers[is_finite]
-    least, mean, largest = (
-        (float(finite.min()), float(finite.mean()), float(finite.max()))
-        if finite.size
-        else (None, None, None)
-    )
-    return Summary(
-        array.shape,
-        str(array.dtype),
-        least,
-        mean,
-        largest,
-        norm(numbers),
-        0 if finite is numbers else int(np.isnan(numbers).sum()),
-        0 if finite is numbers else int(np.isinf(numbers).sum()),
-    )
 
 
 def line(array: Any, width: int) -> str:
@@ -70,12 +19,24 @@ def line(array: Any, width: int) -> str:
         text = nested(array)
         if len(text) <= width:
             return text
-    told = summary(array)
-    bad = told.nans + told.infinities
-    texts = [str(told), f"{array.shape}" + (f" {bad} NaN or inf" if bad else "")]
-    if told.least is not None and told.largest is not None:
-        texts.insert(1, f"{texts[1]} min {number(told.least)} max {number(told.largest)}")
+    known = summary(array)
+    bad = known.nans + known.infinities
+    texts = [str(known), f"{array.shape}" + (f" {bad} NaN or inf" if bad else "")]
+    if known.least is not None and known.largest is not None:
+        texts.insert(1, f"{texts[1]} min {number(known.least)} max {number(known.largest)}")
     return next((text for text in texts if len(text) <= width), "…"[:width])
+
+
+def few_or_range(array: np.ndarray) -> str:
+    """The elements with four digits if they are few, else from where to where they go."""
+    if array.size <= 6:
+        return oneline(np.array2string(array, precision=4, separator=", "), 120)
+    finite = finite_elements(array)
+    if not finite.size:
+        return "no finite elements"
+    text = f"from {number(float(finite.min()))} to {number(float(finite.max()))}"
+    bad = array.size - finite.size
+    return text + (f", {bad} not finite" if bad else "")
 
 
 def nested(array: np.ndarray) -> str:

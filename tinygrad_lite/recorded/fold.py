@@ -11,14 +11,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from ..insight.graphs import Graph, Node
+from .nodes import Computation, Node
 
 VISIBLE = 300  # boxes; a graph with more folds by itself
 READABLE = 40  # boxes that folding on request aims for
-PERIOD = 4  # steps of a block in a row, at most: a scope and what is between it and the next
+PERIOD = 4  # items that repeat together, at most: a scope and ops up to the next
 INPUTS = 3  # inputs used by one part alone that are still drawn
 REPEATS = 3  # blocks in a row that are worth a "× 3"
 
@@ -40,16 +39,15 @@ class Part:
         return tuple(i for block in self.blocks for i in block)
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A stretch of the computation: a whole scope, or an op (`scope` is None)."""
 
     scope: tuple[str, ...] | None
     nodes: tuple[int, ...]
 
 
-def folded(graph: Graph, fold: bool | None = None) -> tuple[Part, ...]:
-    """The parts of `graph` to draw as one box each.
+def folded_parts(graph: Computation, fold: bool | None = None) -> tuple[Part, ...]:
+    """The parts of a computation to draw as one box each.
 
     ``fold=False`` folds nothing. ``fold=True`` folds scopes, the innermost first, until
     the picture is readable; None (the default) does so only above `VISIBLE` boxes.
@@ -60,37 +58,37 @@ def folded(graph: Graph, fold: bool | None = None) -> tuple[Part, ...]:
     best: tuple[Part, ...] = ()
     for depth in range(max(len(n.scope) for n in graph.nodes), 0, -1):
         parts = parts_at(graph, depth)
-        if visible(graph, parts) <= visible(graph, best):
+        if boxes_drawn(graph, parts) <= boxes_drawn(graph, best):
             best = parts
-        if visible(graph, best) <= limit:
+        if boxes_drawn(graph, best) <= limit:
             break
     return best
 
 
-def visible(graph: Graph, parts: tuple[Part, ...]) -> int:
+def boxes_drawn(graph: Computation, parts: tuple[Part, ...]) -> int:
     """How many nodes and parts are drawn."""
     return len(graph) + len(parts) - sum(len(part.members) for part in parts)
 
 
-def parts_at(graph: Graph, depth: int) -> tuple[Part, ...]:
+def parts_at(graph: Computation, depth: int) -> tuple[Part, ...]:
     """The parts when every scope at `depth` folds, and equal ones in a row together."""
-    items = list(stretches(graph, depth))
-    owners = owned(graph, items)
+    items = stretches(graph, depth)
+    leaves_of = private_leaves(graph, items)
     shapes = [signature(graph, item) for item in items]
     parts = []
-    i = 0
-    while i < len(items):
-        period, repeats = longest_run(items, shapes, i)
-        blocks = [items[i + k * period : i + (k + 1) * period] for k in range(repeats)]
-        i += period * repeats
-        if items[i - period * repeats].scope is None:
+    end = 0
+    while end < len(items):
+        start, (period, repeats) = end, longest_run(items, shapes, end)
+        end += period * repeats
+        if items[start].scope is None:
             continue
+        blocks = [items[i : i + period] for i in range(start, end, period)]
         ops = [[op for item in block for op in item.nodes] for block in blocks]
-        leaves = [[leaf for op in block for leaf in owners.get(op, ())] for block in ops]
+        leaves = [[leaf for op in block for leaf in leaves_of.get(op, ())] for block in ops]
         inputs = {leaf for block in leaves for leaf in block if graph.nodes[leaf].kind == "input"}
         shown = inputs if len(inputs) <= INPUTS else set()
         members = tuple(
-            tuple(sorted({*block, *owns} - shown)) for block, owns in zip(ops, leaves, strict=True)
+            tuple(sorted({*block, *own} - shown)) for block, own in zip(ops, leaves, strict=True)
         )
         scopes = [block[0].scope or ("",) for block in blocks]
         names = tuple(scope[-1] for scope in scopes)
@@ -100,30 +98,31 @@ def parts_at(graph: Graph, depth: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def stretches(graph: Graph, depth: int) -> Any:
+def stretches(graph: Computation, depth: int) -> list[Item]:
     """The ops in the order in which they ran: a scope at `depth` in one item, others alone."""
-    ops = (node for node in graph.nodes if node.op is not None)
 
-    def key(node: Node) -> tuple[Any, ...]:
-        return (node.scope[:depth], -1 if len(node.scope) >= depth else node.id)
+    def key(node: Node) -> tuple[tuple[str, ...], int]:
+        return node.scope[:depth], -1 if len(node.scope) >= depth else node.id
 
-    for (scope, alone), nodes in groupby(ops, key):
-        yield Item(scope if alone < 0 else None, tuple(node.id for node in nodes))
+    runs = groupby((node for node in graph.nodes if node.op is not None), key)
+    return [
+        Item(scope if alone < 0 else None, tuple(node.id for node in nodes))
+        for (scope, alone), nodes in runs
+    ]
 
 
-def owned(graph: Graph, items: list[Item]) -> dict[int, list[int]]:
+def private_leaves(graph: Computation, items: list[Item]) -> dict[int, list[int]]:
     """For an op, the leaves that it is the first to use and that only its item uses."""
     item_of = {op: i for i, item in enumerate(items) for op in item.nodes}
-    owners: dict[int, list[int]] = {}
+    found: dict[int, list[int]] = {}
     for node in graph.nodes:
-        if node.op is None and graph.out_of[node.id]:
-            users = [edge.target for edge in graph.out_of[node.id]]
-            if len({item_of[user] for user in users}) == 1:
-                owners.setdefault(users[0], []).append(node.id)
-    return owners
+        users = [edge.target for edge in graph.out_of[node.id]]
+        if node.op is None and len({item_of[user] for user in users}) == 1:
+            found.setdefault(users[0], []).append(node.id)
+    return found
 
 
-def signature(graph: Graph, item: Item) -> tuple[Any, ...]:
+def signature(graph: Computation, item: Item) -> tuple[Any, ...]:
     """What makes two items equal: the same ops on the same shapes, joined in the same way,
     in scopes of the same name up to its number."""
     place = {id: i for i, id in enumerate(item.nodes)}

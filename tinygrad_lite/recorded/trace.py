@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..backward import between, seed
-from ..drawing.text import oneline
-from ..insight.graphs import Edge, Graph, graph
+from ..ancestors import ancestors, between
+from ..arrays import describe
+from ..backward import seed
 from ..tensor import Tensor
-from ..value import Value, described
-from ..views.boxes import norm
+from ..text import oneline
+from ..value import Value
+from .measure import norm
+from .nodes import Computation, Edge, computation_of
 
 LAW = 32.0  # |sum of parts - gradient| <= LAW * eps * sum of |parts|
 
@@ -39,9 +41,9 @@ class Trace:
         return sorted(self.within, key=lambda value: value.index)
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> Computation:
         """The whole computation, with its gradients."""
-        return graph(self.output, self.start)
+        return computation_of(self.output, self.start)
 
     @cached_property
     def edges(self) -> dict[tuple[Value, int], Edge]:
@@ -50,10 +52,8 @@ class Trace:
 
 
 def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None) -> Trace:
-    """The values and edges on the paths from `output` back to one of `wrt`.
-
-    Without `gradient`, the cotangent of the last ``output.backward(...)`` holds, or 1 for
-    a scalar.
+    """The values and edges on the paths from `output` back to one of `wrt`; the cotangent is
+    that of `cotangent`.
 
     Raises: TypeError if one is no Tensor or requires no gradient; ValueError if the output
     does not depend on one of `wrt`, or needs a cotangent.
@@ -64,34 +64,46 @@ def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None) -> Trace:
     for tensor in wrt:
         if not tensor.requires_grad:
             raise TypeError(
-                f"{described(tensor)} requires no gradient, so none travels to it; make it with "
+                f"{describe(tensor)} requires no gradient, so none travels to it; make it with "
                 "requires_grad=True"
             )
     start = cotangent(output, gradient)
-    within = between(output, set(wrt)) & reached(output)
+    within = between(output, set(wrt))
     for tensor in wrt:
         if tensor not in within:
-            raise ValueError(f"{described(output)} does not depend on {described(tensor)}")
+            raise ValueError(f"{describe(output)} does not depend on {describe(tensor)}")
     return Trace(output, start, within)
 
 
-def reached(output: Value) -> set[Value]:
-    """The values that the gradient of `output` travels to: not those behind an integer."""
-    found = {output}
-    stack = [output]
-    while stack:
-        for x in stack.pop().inputs:
-            if isinstance(x, Value) and x.requires_grad and x not in found:
-                found.add(x)
-                stack.append(x)
-    return found
-
-
 def cotangent(output: Tensor, gradient: Any = None) -> Any:
-    """The cotangent asked for: `gradient`, else that of the last backward, else 1."""
+    """The cotangent that every question starts from: `gradient`, else that of the last
+    ``output.backward(...)``, else 1 for a scalar.
+
+    Raises: as `seed`: TypeError if the output requires no gradient, ValueError if it is no
+    scalar and has none of them.
+    """
     if gradient is None:
         gradient = getattr(output, "cotangent", None)
     return seed(output, gradient)
+
+
+def named_parameters(output: Tensor) -> dict[str, Tensor]:
+    """The parameters that the gradient of a computation travels to, by name.
+
+    Raises: ValueError if two have one name.
+    """
+    leaves = [x for x in ancestors([output]) if x.op is None and x.requires_grad and x.name]
+    reached = between(output, set(leaves))
+    found: dict[str, Tensor] = {}
+    for leaf in leaves:
+        if leaf in reached:
+            if leaf.name in found:
+                raise ValueError(
+                    f"two parameters of {describe(output)} are named {oneline(leaf.name)!r}, so "
+                    "they cannot be matched; give each a name of its own"
+                )
+            found[cast(str, leaf.name)] = cast(Tensor, leaf)
+    return found
 
 
 def operands(value: Value, within: set[Value]) -> list[tuple[int, Value]]:
@@ -103,7 +115,7 @@ def operands(value: Value, within: set[Value]) -> list[tuple[int, Value]]:
     ]
 
 
-def entered(source: Value, target: Value) -> str | None:
+def scope_entered(source: Value, target: Value) -> str | None:
     """The scope that a path enters as it steps from `source` into `target`, if any."""
     outside = source.scope if source.op is not None else ()
     inside = target.scope
@@ -124,8 +136,14 @@ def share(part: Any, gradient: Any) -> float:
     return float(np.ravel(np.asarray(part, dtype=float)) / scale @ g / (g @ g))
 
 
-def coherence(parts: list[Any], gradient: Any) -> float | None:
-    """|gradient| / sum of |parts|: 1 where all point one way, near 0 where they cancel."""
+def total_share(shares: Sequence[float | None]) -> float | None:
+    """The share of several parts together; None where one has none."""
+    return None if None in shares else sum(cast(Sequence[float], shares))
+
+
+def coherence(parts: Iterable[Any], gradient: Any) -> float | None:
+    """|gradient| / sum of |parts|: 1 where all point one way, near 0 where they cancel; None
+    where every part is 0, or one is not finite."""
     total = sum(map(norm, parts))
     return norm(gradient) / total if total and np.isfinite(total) else None
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..drawing.text import oneline
 from ..operation import Op, blocked
+from ..text import oneline
 
 # How Python writes what drawings show.
 PYTHON = {"×": "*", "÷": "/", "−": "-", "^": "**", "=": "==", "≠": "!=", "≤": "<=", "≥": ">="}
@@ -54,12 +54,12 @@ def call(op: Op, operands: list[str], params: Mapping[str, Any]) -> str:
             return f"-{operands[0]}"
     given = [f"[{', '.join(operands)}]"] if op.sequence else [x for x in operands if x != "None"]
     for name, value in params.items():
-        if name not in op.defaults or not same(value, op.defaults[name]):
+        if name not in op.defaults or not is_same(value, op.defaults[name]):
             given.append(f"{name}={brief(value)}")
     return f"{op.name}({', '.join(given)})"
 
 
-def same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     """Whether a parameter has its default value, arrays included."""
     return a is b or (type(a) is type(b) and not isinstance(a, np.ndarray) and bool(a == b))
 
@@ -85,7 +85,7 @@ def formula(
     the rule was called with, used where it has branches. Where the source cannot be read
     (a builtin, code typed at a prompt), the formula says no more than which rule it is.
     """
-    rule = op.rules[0 if op.sequence else slot]
+    rule = op.rule(slot)
     if rule is blocked:
         return Formula(BLOCKED)
     name = f"{op.inputs[0]}[{slot}]" if op.sequence else op.inputs[slot]
@@ -94,11 +94,13 @@ def formula(
     tree = None if code is None else definition(code)
     if rule is None or tree is None:
         return unread
-    written = Renamer(tree, op, names, arguments[1])
-    statements = [tree.body] if isinstance(tree, ast.Lambda) else run(tree, rule, arguments)
+    renamer = Renamer(tree, op, names, arguments[1])
+    statements = (
+        [tree.body] if isinstance(tree, ast.Lambda) else statements_run(tree, rule, arguments)
+    )
     if not statements:
         return unread
-    *where, result = (written.text(node) for node in statements)
+    *where, result = (renamer.text(node) for node in statements)
     words = " ".join((inspect.getdoc(rule) or "").split())
     return Formula(f"({result})[{slot}]" if op.sequence else result, tuple(where), words)
 
@@ -117,7 +119,7 @@ class Renamer(ast.NodeTransformer):
         own = [p.arg for p in (*tree.args.posonlyargs, *tree.args.args)]
         inputs = [*names[:2], f"[{', '.join(names[2:])}]"] if op.sequence else names
         self.params = {x: params[x] for x in own[len(inputs) :] if x in params}
-        short = {x: told for x, y in params.items() if len(told := repr(y)) < 24}
+        short = {x: text for x, y in params.items() if len(text := repr(y)) < 24}
         self.names = {
             **dict(zip(own, inputs, strict=False)),
             **{x: short.get(x, x) for x in self.params},
@@ -158,7 +160,7 @@ class Renamer(ast.NodeTransformer):
         return self.generic_visit(given)
 
 
-def run(tree: ast.FunctionDef, rule: Any, arguments: tuple[Any, Any]) -> list[ast.AST]:
+def statements_run(tree: ast.FunctionDef, rule: Any, arguments: tuple[Any, Any]) -> list[ast.AST]:
     """The assignments of a rule that run for these arguments, in order, and then what it
     returns; empty if it is not made of these."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
@@ -201,9 +203,11 @@ def definition(code: CodeType) -> Function | None:
     Several lambdas may start on one line: the right one is the smallest whose body holds
     every position of the compiled instructions.
     """
+    # linecache has the cells of a notebook too.
+    source = "".join(linecache.getlines(code.co_filename))
     found = [
         node
-        for node in functions(code.co_filename)
+        for node in functions(source)
         if min(x.lineno for x in (node, *getattr(node, "decorator_list", ())))
         == code.co_firstlineno
         and code.co_name == getattr(node, "name", "<lambda>")
@@ -215,11 +219,11 @@ def definition(code: CodeType) -> Function | None:
         for line, _, column, _ in code.co_positions()
         if line is not None and column is not None and (line, column) != (code.co_firstlineno, 0)
     ]
-    fitting = [node for node in found if places and all(holds(node, place) for place in places)]
-    return min(fitting, key=lambda node: len(ast.unparse(node))) if fitting else None
+    around = [node for node in found if places and all(contains(node, place) for place in places)]
+    return min(around, key=lambda node: len(ast.unparse(node))) if around else None
 
 
-def holds(node: Function, place: tuple[int, int]) -> bool:
+def contains(node: Function, place: tuple[int, int]) -> bool:
     """Whether a line and column lie inside the body of a function."""
     first, last = (
         (node.body,) * 2 if isinstance(node, ast.Lambda) else (node.body[0], node.body[-1])
@@ -228,13 +232,8 @@ def holds(node: Function, place: tuple[int, int]) -> bool:
     return (first.lineno, first.col_offset) <= place <= end
 
 
-def functions(filename: str) -> list[Function]:
-    """Every lambda and def of a file, as `linecache` has it (so also of a notebook's cell)."""
-    return parsed("".join(linecache.getlines(filename)))
-
-
 @lru_cache(maxsize=64)
-def parsed(source: str) -> list[Function]:
+def functions(source: str) -> list[Function]:
     """Every lambda and def of a source text; none where it is not Python."""
     try:
         tree = ast.parse(source)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping
-from itertools import takewhile
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from os.path import commonprefix
 
-from ..drawing.text import oneline
 from ..recorded.array_text import whole
-from .boxes import norm
-
-if TYPE_CHECKING:
-    from ..insight.stepper import Step, Steps
+from ..recorded.measure import norm
+from ..recorded.states import State
+from ..stepping.record import Passes
+from ..stepping.steps import Step
+from ..text import oneline
 
 KEYS = "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (?) (q)uit"
 
@@ -36,7 +35,13 @@ HELP = """Keys
 
 PROMPTS = {"g": "go to step ", "r": "run to NAME, |g| < 1e-6, nan, blocked or wrong: "}
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-CONDITION = re.compile(r"\|\s*g\s*\|\s*(<=|>=|<|>)\s*(\S+)$")
+NORM = re.compile(r"\|\s*g\s*\|\s*(<=|>=|<|>)\s*(\S+)$")
+Condition = Callable[[Step], bool]
+CONDITIONS: dict[str, Condition] = {
+    "nan": lambda step: not step.finite,
+    "blocked": lambda step: any(send.traffic is State.BLOCKED for send in step.sends),
+    "wrong": lambda step: bool(step.wrong),
+}
 
 
 class Walker:
@@ -44,7 +49,7 @@ class Walker:
 
     prompts: Mapping[str, str] = PROMPTS
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Passes) -> None:
         self.steps = steps
         self.at = 0
         self.in_full = self.help = False
@@ -77,36 +82,28 @@ class Walker:
 
     def press(self, key: str, argument: str = "") -> bool:
         """Do what a key says; False to quit."""
-        self.message, helped, self.help = "", self.help, False
+        self.message, was_help, self.help = "", self.help, False
+        here, last = self.at, len(self.steps) - 1
+        to = {"n": here + 1, "right": here + 1, "p": here - 1, "left": here - 1}
+        to |= {"home": 0, "end": last}
         match key:
             case "q":
                 return False
-            case "n" | "right":
-                self.move(self.at + 1)
-            case "p" | "left":
-                self.move(self.at - 1)
-            case "home":
-                self.at = 0
-            case "end":
-                self.at = len(self.steps) - 1
             case "f" | "b":
                 self.turn("forward" if key == "f" else "backward")
-            case "g":
-                if argument.isdecimal() and 0 < int(argument) <= len(self.steps):
-                    self.at = int(argument) - 1
-                elif argument:
-                    self.message = (
-                        f"there is no step {argument!r}; steps go from 1 to {len(self.steps)}"
-                    )
+            case "g" if argument.isdecimal() and 0 < int(argument) <= last + 1:
+                self.at = int(argument) - 1
+            case "g" if argument:
+                self.message = f"there is no step {argument!r}; steps go from 1 to {last + 1}"
             case "r":
                 self.run(argument)
             case "v":
                 self.in_full = not self.in_full
             case "?" | "h":
-                self.help = not helped
-            case "escape":
-                pass
-            case _:
+                self.help = not was_help
+            case _ if key in to:
+                self.move(to[key])
+            case _ if key not in ("g", "escape"):
                 self.message = f"no such key: {oneline(key)}; ? shows them all"
         return True
 
@@ -129,51 +126,46 @@ class Walker:
         """Go on to the next step that `wanted` names or describes."""
         if not wanted:
             return
-        found, what = self.found(wanted)
+        found, what = self.search(wanted)
         if not what:
             self.message = f"nothing here is called {oneline(wanted)}, and it is no condition (?)"
-        elif any(i > self.at for i in found):
-            self.at = next(i for i in found if i > self.at)
+        elif ahead := [i for i in found if i > self.at]:
+            self.at = ahead[0]
         elif found:
-            self.message = (
-                f"{what} only before this step, at {', '.join(str(i + 1) for i in found[:5])}"
-            )
+            places = ", ".join(str(i + 1) for i in found[:5])
+            self.message = f"{what} only before this step, at {places}"
         else:
             self.message = f"{what} at no step"
 
-    def found(self, wanted: str) -> tuple[list[int], str]:
+    def search(self, wanted: str) -> tuple[list[int], str]:
         """The steps that `wanted` names or describes, and what that is; "" if nothing."""
-        names = [self.concerns(step) for step in self.steps]
+        names = [self.names(step) for step in self.steps]
         known = {name for some in names for name in some}
         begun = {name for name in known if name.startswith(wanted)}
         if chosen := ({wanted} & known) or begun:
             return [i for i, some in enumerate(names) if chosen & set(some)], f"{wanted} comes"
-        if condition := CONDITION.match(wanted):
-            try:
-                compare, bound = COMPARE[condition[1]], float(condition[2])
-            except ValueError:
-                return [], ""
-            holds = [
-                s.gradient is not None and compare(norm(s.gradient), bound) for s in self.steps
-            ]
-        elif wanted.lower() == "nan":
-            holds = [not s.finite for s in self.steps]
-        elif wanted.lower() == "blocked":
-            holds = [any(x.traffic == "blocked" for x in s.sends) for s in self.steps]
-        elif wanted.lower() == "wrong":
-            holds = [bool(s.wrong) for s in self.steps]
-        else:
+        holds = CONDITIONS.get(wanted.lower()) or norm_condition(wanted)
+        if holds is None:
             return [], ""
-        return [i for i, held in enumerate(holds) if held], f"{oneline(wanted)} holds"
+        return [i for i, s in enumerate(self.steps) if holds(s)], f"{oneline(wanted)} holds"
 
     @staticmethod
-    def concerns(step: Step) -> list[str]:
+    def names(step: Step) -> list[str]:
         """What a step can be run to by: the name it makes, and, backward, those it sends to."""
         return [step.output.name, *(send.recipient for send in step.sends)]
 
     def complete(self, beginning: str) -> str:
         """The longest text that all names with this beginning share."""
-        names = {name for step in self.steps for name in self.concerns(step)}
-        begun = [name for name in names if name.startswith(beginning)] or [beginning]
-        pairs = zip(min(begun), max(begun), strict=False)  # these two differ first
-        return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        names = {name for step in self.steps for name in self.names(step)}
+        return commonprefix([name for name in names if name.startswith(beginning)]) or beginning
+
+
+def norm_condition(wanted: str) -> Condition | None:
+    """Whether a gradient's norm is as ``|g| < 1e-6`` says; None if that is not what is said."""
+    if not (found := NORM.match(wanted)):
+        return None
+    try:
+        compare, bound = COMPARE[found[1]], float(found[2])
+    except ValueError:
+        return None
+    return lambda step: step.gradient is not None and compare(norm(step.gradient), bound)

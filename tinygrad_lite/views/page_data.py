@@ -10,28 +10,27 @@ from __future__ import annotations
 import linecache
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..drawing.page import LARGEST, page
 from ..drawing.render import svg
-from ..drawing.text import oneline, printable
-from ..recorded.array_text import Summary, summary
-from ..recorded.fold import folded
-from .boxes import boxes_and_wires
-from .step_text import placed
-
-if TYPE_CHECKING:
-    from ..insight.graphs import Graph
-    from ..insight.stepper import Step, Steps
+from ..recorded.measure import Summary, summary
+from ..recorded.nodes import Computation
+from ..recorded.states import APPEARANCE, State
+from ..stepping.record import Passes
+from ..stepping.steps import Step, source_place
+from ..text import number, oneline, printable
+from .boxes import Diagram, diagram
+from .looks import picture
 
 LIMITS = (4096, 1024, 256, 64, 16)  # elements of an array that are stored, as room allows
 DRAWN = 1000  # nodes that are drawn unfolded, at most
 FILE = 2000  # lines of a source file that are shown whole; of longer ones, what is stepped
 
 
-def steps_page(steps: Steps) -> str:
+def steps_page(steps: Passes) -> str:
     """The page of some steps, at most `LARGEST` bytes long.
 
     Raises: RuntimeError if the graph cannot be laid out, ValueError if it is too large to
@@ -39,10 +38,11 @@ def steps_page(steps: Steps) -> str:
     """
     if not len(steps):
         raise ValueError("there are no steps to show: nothing was computed")
-    views, n, sources, left_out = pictured(steps.graph), len(steps), True, ""
+    graph = steps.record.graph
+    views, n, sources, left_out = views_of(graph), len(steps), True, ""
     while n:
         arrays, files = Arrays(), Files(steps[:n] if sources else ())
-        data = told(steps[:n], arrays, files, views, left_out)
+        data = page_data(steps[:n], arrays, files, views, left_out)
         size = LARGEST
         for limit in LIMITS:
             if limit > LIMITS[-1] and arrays.elements(limit) * 4 > LARGEST:
@@ -64,21 +64,22 @@ def steps_page(steps: Steps) -> str:
             )
     raise ValueError(
         f"even a few steps make a page larger than {LARGEST:,} bytes, as the graph has "
-        f'{len(steps.graph):,} nodes; name its parts with `with scope("..."):`, so that they fold'
+        f'{len(graph):,} nodes; name its parts with `with scope("..."):`, so that they fold'
     )
 
 
-def told(
-    steps: Steps, arrays: Arrays, files: Files, views: list[dict[str, Any]], left_out: str
+def page_data(
+    steps: Passes, arrays: Arrays, files: Files, views: list[dict[str, Any]], left_out: str
 ) -> dict[str, Any]:
     """What the page's script reads, but for the arrays."""
-    graph, record = steps.graph, steps.record
+    record = steps.record
+    graph = record.graph
     return {
         "title": f"Steps of {oneline(graph.output.name or 'a computation', 80)}",
         "note": steps.note,
         "first": steps.indices[0],
         "leftOut": left_out,
-        "steps": [stepped(step, arrays, files) for step in steps],
+        "steps": [step_data(step, arrays, files) for step in steps],
         "files": files.shown,
         "names": record.names,
         "nodes": [
@@ -86,29 +87,23 @@ def told(
             for node in graph
         ],
         "edges": [
-            [e.source, e.target, e.slot, int(e.traffic != "no gradient")] for e in graph.edges
+            [e.source, e.target, e.slot, int(e.traffic is not State.NO_GRADIENT)]
+            for e in graph.edges
         ],
-        # [node, the backward step that completes its gradient], of those with a name
-        "complete": [
-            [i, record.complete[i]]
-            for i in record.complete
-            if graph.nodes[i].name or graph.nodes[i].kind == "parameter"
-        ],
+        "complete": [list(item) for item in record.complete.items()],
+        "remarks": {state: shown.remark for state, shown in APPEARANCE.items() if shown.remark},
         "views": [{key: view[key] for key in view if key != "svg"} for view in views],
     }
 
 
-def stepped(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
+def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
     """A step, as the page's script reads it."""
     names = {x.id: x for x in (*step.inputs, step.output)}
     return {
-        "way": step.direction,
-        "number": step.number,
-        "total": step.total,
-        "node": step.id,
+        "way": step.direction, "number": step.number, "total": step.total, "node": step.id,
         "scope": oneline("/".join(step.scope), 60),
-        "equation": f"{step.output.name} = {step.call}",
-        "words": step.words if step.call.startswith(step.op) else "",
+        "equation": step.equation,
+        "words": step.meaning,
         "source": files.place(step.source),
         "values": [[x.id, x.name, arrays.add(x.value)] for x in names.values()],
         "arrivals": [
@@ -117,21 +112,16 @@ def stepped(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
         "gradient": None if step.gradient is None else arrays.add(step.gradient),
         "sends": [
             {
-                "to": x.id,
-                "slot": x.slot,
-                "name": x.recipient,
+                "to": x.id, "slot": x.slot, "name": x.recipient,
                 "rule": f"dL/d{x.recipient} = {x.formula.result}",
-                "where": list(x.formula.where),
-                "words": x.formula.words,
-                "numbers": x.numbers,
-                "array": arrays.add(x.contribution),
-                "soFar": arrays.add(x.accumulated),
+                "where": list(x.formula.where), "words": x.formula.words, "numbers": x.numbers,
+                "array": arrays.add(x.contribution), "soFar": arrays.add(x.accumulated),
                 "traffic": x.traffic,
                 "check": None if x.check is None else [x.check.verdict, str(x.check)],
             }
             for x in step.sends
         ],
-    }
+    }  # fmt: skip
 
 
 class Arrays:
@@ -157,41 +147,33 @@ class Arrays:
 
     def stored(self, limit: int) -> list[dict[str, Any]]:
         """Every array's summary; its elements up to `limit`, else a shrunken picture."""
-        return [self.entry(array, told, limit) for array, told in self.kept]
-
-    @staticmethod
-    def entry(array: np.ndarray, told: Summary, limit: int) -> dict[str, Any]:
-        """An array as the page's script reads it."""
-        made: dict[str, Any] = {
-            "shape": list(array.shape),
-            "dtype": told.dtype,
-            "min": rounded(told.least),
-            "mean": rounded(told.mean),
-            "max": rounded(told.largest),
-            "norm": rounded(told.norm),
-            "nan": told.nans,
-            "inf": told.infinities,
-        }
-        if array.size <= limit:
-            made["data"] = [rounded(x) for x in array.ravel().tolist()]
-        elif array.ndim > 1 and limit > LIMITS[-1]:
-            small = shrunken(array, max(4, min(48, math.isqrt(limit))))
-            made["thumb"] = [list(small.shape), [rounded(x, 3) for x in small.ravel().tolist()]]
-        return made
+        return [array_data(array, known, limit) for array, known in self.kept]
 
 
-def rounded(x: float | None, digits: int = 6) -> float | int | str | None:
-    """A number short enough to store; what JSON cannot say, as a word."""
-    if x is None:
-        return None
+def array_data(array: np.ndarray, known: Summary, limit: int) -> dict[str, Any]:
+    """An array as the page's script reads it."""
+    sizes = {"min": known.least, "mean": known.mean, "max": known.largest, "norm": known.norm}
+    made: dict[str, Any] = {"shape": list(array.shape), "dtype": known.dtype}
+    made |= {name: None if x is None else short_number(x) for name, x in sizes.items()}
+    made |= {"nan": known.nans, "inf": known.infinities}
+    if array.size <= limit:
+        made["data"] = [short_number(x) for x in array.ravel().tolist()]
+    elif array.ndim > 1 and limit > LIMITS[-1]:
+        small = block_means(array, max(4, min(48, math.isqrt(limit))))
+        made["thumb"] = [list(small.shape), [short_number(x, 3) for x in small.ravel().tolist()]]
+    return made
+
+
+def short_number(x: float, digits: int = 6) -> float | int | str:
+    """A number short enough to store; what JSON cannot say, as text."""
     x = float(x)
-    if not np.isfinite(x):
-        return "NaN" if np.isnan(x) else "∞" if x > 0 else "-∞"
+    if not math.isfinite(x):
+        return number(x)
     x = float(f"{x:.{digits}g}")
     return int(x) if x.is_integer() and abs(x) < 1e6 else x
 
 
-def shrunken(array: np.ndarray, most: int) -> np.ndarray:
+def block_means(array: np.ndarray, most: int) -> np.ndarray:
     """The first matrix of an array, its blocks replaced by their means, so that it has at
     most so many rows and columns."""
     matrix = array[(0,) * (array.ndim - 2)].astype(float)
@@ -220,7 +202,7 @@ class Files:
             if len(text) > FILE:
                 first, last = max(1, min(marked) - 40), min(len(text), max(marked) + 40)
                 last = min(last, first + FILE)
-            name = placed((file, 0), 60).removesuffix(":0")
+            name = source_place((file, 0), 60).removesuffix(":0")
             self.shown.append(
                 {"name": name, "first": first, "lines": [x[:400] for x in text[first - 1 : last]]}
             )
@@ -232,33 +214,32 @@ class Files:
         return [self.numbers[source[0]], source[1]]
 
 
-def pictured(graph: Graph) -> list[dict[str, Any]]:
+def views_of(graph: Computation) -> list[dict[str, Any]]:
     """The picture of the graph as `.save("g.svg")` draws it, and the one folded (or
     unfolded) instead, if that is another; with what stands where in them."""
-    parts = folded(graph)
-    views = [view(graph, None)]
-    if parts and len(graph) <= DRAWN:
-        views.append(view(graph, False))
-    elif not parts and folded(graph, True):
-        views.append(view(graph, True))
+    first = diagram(graph)
+    views = [view(first)]
+    if first.parts and len(graph) <= DRAWN:
+        views.append(view(diagram(graph, False)))
+    elif not first.parts and (folded := diagram(graph, True)).parts:
+        views.append(view(folded))
     return views
 
 
-def view(graph: Graph, fold: bool | None) -> dict[str, Any]:
+def view(shown: Diagram) -> dict[str, Any]:
     """One picture of the graph, and the ids of the elements for each node and edge."""
-    parts = folded(graph, fold)
-    part_of = {i: part.id for part in parts for i in part.members}
-    boxes, wires = boxes_and_wires(graph, parts)
-    drawn = {box.id for box in boxes}
+    part_of = {i: part.id for part in shown.parts for i in part.members}
+    drawn = {box.id for box in shown.boxes}
     elements = [
-        [id for id in (part_of.get(i, f"n{i}"), f"v{i}") if id in drawn] for i in range(len(graph))
+        [id for id in (part_of.get(i, f"n{i}"), f"v{i}") if id in drawn]
+        for i in range(len(shown.graph))
     ]
-    for wire in wires:
+    for wire in shown.wires:
         if wire.value is not None:
             elements[wire.value.id].append(wire.id)
     return {
-        "svg": svg(graph.picture(fold=fold)),
-        "folded": bool(parts),
+        "svg": svg(picture(shown)),
+        "folded": bool(shown.parts),
         "nodes": elements,
-        "edges": {f"{e.target}-{e.slot}": wire.id for wire in wires for e in wire.edges},
+        "edges": {f"{e.target}-{e.slot}": wire.id for wire in shown.wires for e in wire.edges},
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from functools import cache, reduce
+from operator import add
 from typing import TypeVar
 from unicodedata import combining, east_asian_width
 
@@ -26,28 +28,36 @@ def oneline(text: str, limit: int = 24) -> str:
     if len(text) > limit:
         head = limit // 2
         text = text[:head] + "…" + text[len(text) - (limit - head - 1) :]
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return printable(text)
 
 
 def printable(text: str) -> str:
     """`text` with everything but newlines made fit for XML and a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return text if text.isprintable() else "".join(map(printable_letter, text))
+
+
+@cache
+def printable_letter(c: str) -> str:
+    """A character, or U+FFFD in its place."""
+    return c if c.isprintable() or c == "\n" else "\ufffd"
 
 
 def text_width(text: str, size: float) -> float:
     """The room that one line of text needs, in the unit of the font's `size`; an upper
     bound for the usual sans-serif faces."""
-    width = 0.0
-    for c in text:
-        if combining(c):
-            continue
-        if c in NARROW:
-            width += 0.4
-        elif c in WIDE or east_asian_width(c) in "WF" or ord(c) > 0x2FFF:
-            width += 1.05
-        else:
-            width += 0.78 if c.isupper() else 0.65
-    return width * size
+    return reduce(add, map(letter_width, text), 0.0) * size
+
+
+@cache
+def letter_width(c: str) -> float:
+    """The room that a character needs, in units of the font size."""
+    if combining(c):
+        return 0.0
+    if c in NARROW:
+        return 0.4
+    if c in WIDE or east_asian_width(c) in "WF" or ord(c) > 0x2FFF:
+        return 1.05
+    return 0.78 if c.isupper() else 0.65
 
 
 def number(x: float, digits: int = 3) -> str:
@@ -90,7 +100,7 @@ def tree(
     while later:
         top = later.popleft()
         out.append(line(top) if top == root else f"↳ {name(top)}")
-        stack = [("", child, note, last) for note, child, last in reversed(marked(children(top)))]
+        stack = branches("", children(top))
         while stack:
             indent, item, note, last = stack.pop()
             start = indent + ("└─ " if last else "├─ ")
@@ -98,18 +108,20 @@ def tree(
                 out.append(f"{start}→ {name(item)}{note}")
                 continue
             seen.add(item)
-            below = marked(children(item))
+            below = branches(indent + ("   " if last else "│  "), children(item))
             if below and len(indent) >= 3 * (deepest - 1):
                 out.append(f"{start}{line(item)}{note}   ↳ {name(item)}")
                 later.append(item)
                 continue
             out.append(start + line(item) + note)
-            inner = indent + ("   " if last else "│  ")
-            stack.extend((inner, child, note, end) for note, child, end in reversed(below))
+            stack.extend(below)
     return "\n".join(out)
 
 
-def marked(children: Iterable[tuple[str, Item]]) -> list[tuple[str, Item, bool]]:
-    """The children, each with whether it is the last."""
+def branches(
+    indent: str, children: Iterable[tuple[str, Item]]
+) -> list[tuple[str, Item, str, bool]]:
+    """What is to be printed below an item, the first at the end: the indent, the child, its
+    note, and whether it is the last child."""
     found = list(children)
-    return [(note, child, i == len(found) - 1) for i, (note, child) in enumerate(found)]
+    return [(indent, x, note, i == len(found) - 1) for i, (note, x) in enumerate(found)][::-1]

@@ -1,0 +1,79 @@
+"""Arrays measured: their norm, and what can be said of their elements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..text import number
+
+
+def norm(array: Any) -> float:
+    """The Euclidean norm of all elements, without overflow or underflow on the way."""
+    array = np.asarray(array, float)
+    square = float(np.vdot(array, array))
+    if 1e-200 < square < 1e200:
+        return math.sqrt(square)
+    size = np.abs(array).ravel()
+    largest = float(size.max(initial=0.0))
+    if not 0 < largest < np.inf:
+        return largest
+    return largest * float(np.linalg.norm(size / largest))
+
+
+def finite_elements(array: np.ndarray) -> np.ndarray:
+    """The array itself if it is finite, else its finite elements in a row."""
+    is_finite = np.isfinite(array)
+    return array if is_finite.all() else array[is_finite]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to say of an array too large to show: over its finite elements, and
+    how many are not."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    least: float | None
+    mean: float | None
+    largest: float | None
+    norm: float
+    nans: int
+    infinities: int
+
+    def __str__(self) -> str:
+        parts = [f"{self.shape} {self.dtype}"]
+        if self.least is not None and self.mean is not None and self.largest is not None:
+            parts.append(
+                f"min {number(self.least)} mean {number(self.mean)} max {number(self.largest)}"
+            )
+        if self.nans:
+            parts.append(f"{self.nans} NaN")
+        if self.infinities:
+            parts.append(f"{self.infinities} inf")
+        return " ".join(parts)
+
+
+def summary(array: Any) -> Summary:
+    """Shape, dtype, min, mean, max, norm, and the number of NaN and inf."""
+    array = np.asarray(array)
+    numbers = array.astype(float, copy=False)
+    finite = finite_elements(numbers)
+    least, mean, largest = (
+        (float(finite.min()), float(finite.mean()), float(finite.max()))
+        if finite.size
+        else (None, None, None)
+    )
+    return Summary(
+        array.shape,
+        str(array.dtype),
+        least,
+        mean,
+        largest,
+        norm(numbers),
+        0 if finite is numbers else int(np.isnan(numbers).sum()),
+        0 if finite is numbers else int(np.isinf(numbers).sum()),
+    )

@@ -1,0 +1,214 @@
+"""A step of the forward or the backward pass: its numbers and rules, and the same as text."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..recorded.array_text import line
+from ..recorded.measure import norm
+from ..recorded.states import APPEARANCE, State
+from ..text import number, oneline
+from .finite import Check
+from .rules import Formula
+
+Direction = Literal["forward", "backward"]
+
+LABEL = 10  # the width of the column of labels
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operand:
+    """A value that a step reads or makes: its node's id, what it is called, its array."""
+
+    id: int
+    name: str
+    value: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Arrival:
+    """Gradient that has come to a node: from which node, through which of its inputs.
+
+    `id` and `slot` are None for the cotangent that the reverse pass starts with.
+    """
+
+    sender: str
+    symbol: str
+    id: int | None
+    slot: int | None
+    contribution: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Send:
+    """What a node sends to one of its inputs.
+
+    `formula` is the rule that made the `contribution`, `numbers` the same with numbers for
+    names where all are scalars (else empty); `accumulated` what the recipient
+    has received so far, this included; `check` how the rule compares with a finite
+    difference, None if not asked for.
+    """
+
+    recipient: str
+    id: int
+    slot: int
+    formula: Formula
+    contribution: np.ndarray = field(repr=False)
+    accumulated: np.ndarray = field(repr=False)
+    traffic: State
+    numbers: str = ""
+    check: Check | None = None
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, as ``dL/dh = g * (y * (1 - y))``."""
+        return f"dL/d{self.recipient} = {self.formula}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """One op, on its way forward or backward. Immutable.
+
+    `index` is its place among all steps; `number` counts from 1 to `total` in its
+    direction. `rule` is in words: forward the
+    call, backward one line for each input that is sent gradient. `gradient` is the sum of
+    the `arrivals`; both, and `sends`, are empty on the way forward. `source` is the file
+    and line of the user's code, None unless it ran inside `source_lines()`.
+    """
+
+    index: int
+    direction: Direction
+    number: int
+    total: int
+    id: int
+    op: str
+    symbol: str
+    scope: tuple[str, ...]
+    call: str
+    words: str
+    inputs: tuple[Operand, ...]
+    output: Operand
+    arrivals: tuple[Arrival, ...] = ()
+    gradient: np.ndarray | None = field(repr=False, default=None)
+    sends: tuple[Send, ...] = ()
+    source: tuple[str, int] | None = None
+
+    @property
+    def equation(self) -> str:
+        """What the op computed, as ``h = W @ x``."""
+        return f"{self.output.name} = {self.call}"
+
+    @property
+    def meaning(self) -> str:
+        """The op in a sentence; empty for an infix call, which says it by itself."""
+        return self.words if self.call.startswith(self.op) else ""
+
+    @property
+    def rule(self) -> str:
+        """The rule in words: the call on the way forward, the formulas on the way back."""
+        return "\n".join(send.rule for send in self.sends) or self.equation
+
+    @property
+    def wrong(self) -> tuple[Send, ...]:
+        """What this step sends that a finite difference contradicts."""
+        return tuple(s for s in self.sends if s.check and s.check.verdict == "disagrees")
+
+    @property
+    def finite(self) -> bool:
+        """Whether no NaN or inf is made here, or arrives, or is sent."""
+        arrays = [self.output.value] if self.gradient is None else [self.gradient]
+        arrays += [send.contribution for send in self.sends]
+        return all(bool(np.isfinite(array).all()) for array in arrays)
+
+    def lines(self, width: int = 80) -> list[str]:
+        """The step as text, in lines of at most `width` characters."""
+        head = f"{self.direction} {self.number}/{self.total} (step {self.index + 1})"
+        if self.scope:
+            head = clip(f"{head}  {oneline('/'.join(self.scope), 24)}", width)
+        room = width - len(head)
+        place = source_place(self.source, room - 2) if self.source and room > 12 else ""
+        lines = [f"{head}{place:>{room}}".rstrip(), f"  {clip(self.equation, width - 2)}"]
+        if self.source and (code := linecache.getline(*self.source).strip()):
+            lines.append(row("code", oneline(code, width), width))
+        if self.direction == "backward":
+            return lines + self.backward_lines(width)
+        lines += wrap("means", self.meaning, width)
+        rows = [("reads", x.name, x.value, "") for x in self.inputs]
+        return lines + columns([*rows, ("makes", self.output.name, self.output.value, "")], width)
+
+    def backward_lines(self, width: int) -> list[str]:
+        """The rules, what arrives and what is sent, and the finite differences."""
+        lines: list[str] = []
+        for i, send in enumerate(self.sends):
+            rule = f"{send.rule} = {send.numbers}" if send.numbers else send.rule
+            lines += wrap("rule" if not i else "", rule, width)
+            lines += wrap("", send.formula.words, width)
+        rows: list[tuple[str, str, Any, str]] = []
+        for arrival in self.arrivals:
+            sender = f"from {arrival.sender}" + (f" ({arrival.symbol})" if arrival.symbol else "")
+            rows.append(("arrives", sender, arrival.contribution, ""))
+        if len(self.arrivals) > 1:
+            rows.append(("arrives", "g, the sum", self.gradient, ""))
+        for send in self.sends:
+            remark = APPEARANCE[send.traffic].remark
+            rows.append(("sends", f"to {send.recipient}", send.contribution, remark))
+            if send.accumulated is not send.contribution:
+                rows.append(("sends", "   so far", send.accumulated, ""))
+        lines += columns(rows, width)
+        for i, send in enumerate(s for s in self.sends if s.check):
+            lines += wrap("check" if not i else "", f"{send.recipient}: {send.check}", width)
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def columns(rows: Sequence[tuple[str, str, Any, str]], width: int) -> list[str]:
+    """Lines of (label, name, array, remark), the names in one column and norms at the right."""
+    column = min(max(len(name) for _, name, _, _ in rows), width // 4)
+    lines: list[str] = []
+    last = ""
+    for what, name, array, remark in rows:
+        size = f"|{number(norm(array))}|" if np.size(array) > 1 else ""
+        room = width - LABEL - 2 - column - 1 - len(size)
+        text = f"{clip(name, column):<{column}} {line(array, room - 1):<{room}}{size}"
+        lines.append(row(what if what != last else "", text, width))
+        if remark:
+            lines.append(row("", f"{'':{column}} {remark}", width))
+        last = what
+    return lines
+
+
+def row(what: str, text: str, width: int) -> str:
+    """A line with its label, cut to fit."""
+    return f"  {what:<{LABEL}}{clip(text, width - LABEL - 2)}".rstrip()
+
+
+def wrap(what: str, text: str, width: int) -> list[str]:
+    """A text over as many lines as it needs, the first with its label."""
+    room = width - LABEL - 2
+    how: Any = {"subsequent_indent": "  ", "break_on_hyphens": False}
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, room, **how)]
+    return [row(what if not i else "", line, width) for i, line in enumerate(lines)]
+
+
+def clip(text: str, width: int) -> str:
+    """Text of at most `width` characters."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def source_place(source: tuple[str, int], width: int) -> str:
+    """File and line, the file relative to where we are and cut from the left to fit."""
+    file, number = source
+    if os.path.isabs(file):
+        relative = os.path.relpath(file)
+        file = os.path.basename(file) if relative.startswith("..") else relative
+    place = f"{oneline(file, 200)}:{number}"
+    return place if len(place) <= width else "…" + place[len(place) - width + 1 :]

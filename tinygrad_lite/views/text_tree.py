@@ -1,0 +1,39 @@
+"""A computation as text: an indented tree from the output to what it was computed from."""
+
+from __future__ import annotations
+
+from ..recorded.measure import norm
+from ..recorded.nodes import Computation, Edge, Node
+from ..recorded.states import APPEARANCE, State
+from ..text import number, tree
+
+
+def text_tree(graph: Computation) -> str:
+    """The computation as text, from the output to what it was computed from."""
+
+    def operands(node: Node) -> list[tuple[str, Node]]:
+        return [(gradient_note(edge), graph.nodes[edge.source]) for edge in graph.into[node.id]]
+
+    def line(node: Node) -> str:
+        if node.kind == "constant":
+            return str(node.name)
+        if node.op is None:
+            return f"{node.label} {node.shape}, {node.kind}"
+        # An id is worth its room where something refers to it.
+        known = node.name or len(graph.out_of[node.id]) > 1
+        return f"{node.label} = {node.op} {node.shape}" if known else f"{node.op} {node.shape}"
+
+    start = graph.output.gradient
+    if start is None:
+        return tree(graph.output, operands, line, lambda node: node.label)
+    first, *rest = tree(graph.output, operands, line, lambda node: node.label).split("\n", 1)
+    return "\n".join([f"{first}   {number(norm(start))} (norms of the gradient)", *rest])
+
+
+def gradient_note(edge: Edge) -> str:
+    """What the text tree says of the gradient that an edge sends back."""
+    if edge.traffic is State.NO_GRADIENT:
+        return ""
+    if edge.traffic is State.GRADIENT:
+        return f"   {number(edge.norm or 0)}"
+    return f"   {APPEARANCE[edge.traffic].symbol or edge.traffic}"
