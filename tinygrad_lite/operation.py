@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, NoReturn, TypedDict, Unpack, overload
 
 import numpy as np
@@ -99,6 +100,11 @@ class Op:
             return self.compute(*inputs, **static)
         except (ValueError, IndexError) as error:
             raise self.explain(error, inputs) from None
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return (
+            self if instance is None else MethodType(self, instance)
+        )  # a method, as functions are
 
     def compute(self, *arrays: Any, **static: Any) -> Any:
         """The function itself, on arrays."""

@@ -7,7 +7,7 @@ backward.py.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from .arrays import describe, freeze
 from .backward import backward
 from .ops.reduce import Axis
 from .value import Value
+
+Method = Callable[..., "Tensor"]
+
+
+def reflect(op: Callable[[Any, Any], Tensor]) -> Method:
+    """The method of an operator whose first operand is no Tensor: ``op(other, self)``."""
+    return lambda self, other: op(other, self)
 
 
 class Tensor(Value):
@@ -169,103 +176,42 @@ class Tensor(Value):
 
     # Python's operators
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.power(self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
+    __add__: Method = ops.add
+    __sub__: Method = ops.subtract
+    __mul__: Method = ops.multiply
+    __truediv__: Method = ops.divide
+    __floordiv__: Method = ops.floor_divide
+    __mod__: Method = ops.remainder
+    __pow__: Method = ops.power
+    __matmul__: Method = ops.matmul
+    __and__: Method = ops.bitwise_and
+    __or__: Method = ops.bitwise_or
+    __xor__: Method = ops.bitwise_xor
+    __radd__ = reflect(ops.add)
+    __rsub__ = reflect(ops.subtract)
+    __rmul__ = reflect(ops.multiply)
+    __rtruediv__ = reflect(ops.divide)
+    __rfloordiv__ = reflect(ops.floor_divide)
+    __rmod__ = reflect(ops.remainder)
+    __rpow__ = reflect(ops.power)
+    __rmatmul__ = reflect(ops.matmul)
+    __rand__ = reflect(ops.bitwise_and)
+    __ror__ = reflect(ops.bitwise_or)
+    __rxor__ = reflect(ops.bitwise_xor)
+    __neg__: Method = ops.negative
+    __abs__: Method = ops.abs
+    __invert__: Method = ops.invert
+    __eq__: Method = ops.equal  # type: ignore[assignment]
+    __ne__: Method = ops.not_equal  # type: ignore[assignment]
+    __lt__: Method = ops.less
+    __le__: Method = ops.less_equal
+    __gt__: Method = ops.greater
+    __ge__: Method = ops.greater_equal
+    __getitem__: Method = ops.getitem
+    __hash__ = object.__hash__  # a Tensor is a key by identity, as comparison is elementwise
 
     def __pos__(self) -> Tensor:
         return self
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
-    __hash__ = object.__hash__  # a Tensor is a key by identity, as comparison is elementwise
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)
-
-    def __rand__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(other, self)
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)
-
-    def __ror__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(other, self)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(self, other)
-
-    def __rxor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(other, self)
-
-    def __invert__(self) -> Tensor:
-        return ops.invert(self)
 
     def __bool__(self) -> bool:
         return bool(self._data)
@@ -293,85 +239,39 @@ class Tensor(Value):
     def __contains__(self, value: Any) -> bool:
         return np.asarray(value) in np.asarray(self)
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
-
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a Tensor's values never change, so that recorded gradients stay right; make a new "
             "one, as with tinygrad_lite.where, or give a parameter new .data"
         )
 
-    # An array's methods
+    # An array's methods: most are our functions of that name, of this tensor
+
+    sum: Method = ops.sum
+    mean: Method = ops.mean
+    max: Method = ops.max
+    min: Method = ops.min
+    prod: Method = ops.prod
+    var: Method = ops.var
+    std: Method = ops.std
+    cumsum: Method = ops.cumsum
+    cumprod: Method = ops.cumprod
+    round: Method = ops.round
+    dot: Method = ops.dot
+    take: Method = ops.take
+    repeat: Method = ops.repeat
+    diagonal: Method = ops.diagonal
+    trace: Method = ops.trace
+    astype: Method = ops.astype
 
     @property
     def T(self) -> Tensor:
         """The tensor with its axes reversed."""
         return ops.transpose(self)
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum over the axes (None: all)."""
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The mean over the axes (None: all)."""
-        return ops.mean(self, axis, keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The largest element over the axes (None: all)."""
-        return ops.max(self, axis, keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The smallest element over the axes (None: all)."""
-        return ops.min(self, axis, keepdims)
-
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The product over the axes (None: all)."""
-        return ops.prod(self, axis, keepdims)
-
-    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-        """The variance over the axes (None: all), the sum divided by their size - ddof."""
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
-
-    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-        """The standard deviation over the axes (None: all): the root of `var`."""
-        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
-
-    def cumsum(self, axis: int | None = None) -> Tensor:
-        """The running sum along the axis (None: flattened)."""
-        return ops.cumsum(self, axis)
-
-    def cumprod(self, axis: int | None = None) -> Tensor:
-        """The running product along the axis (None: flattened)."""
-        return ops.cumprod(self, axis)
-
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """The elements held between min and max (None: no bound)."""
         return ops.clip(self, min, max)
-
-    def round(self, decimals: int = 0) -> Tensor:
-        """The elements rounded; no gradient passes."""
-        return ops.round(self, decimals)
-
-    def dot(self, other: Any) -> Tensor:
-        """The dot product as in `numpy.dot`."""
-        return ops.dot(self, other)
-
-    def take(self, indices: Any, axis: int | None = None) -> Tensor:
-        """The elements at `indices` along the axis (None: flattened)."""
-        return ops.take(self, indices, axis)
-
-    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
-        """Each element repeated, along the axis (None: flattened)."""
-        return ops.repeat(self, repeats, axis)
-
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """The diagonals of the two axes."""
-        return ops.diagonal(self, offset, axis1, axis2)
-
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """The sum of each diagonal of the two axes."""
-        return ops.trace(self, offset, axis1, axis2)
 
     def reshape(self, *shape: Any) -> Tensor:
         """The elements in C order in another shape, given as one tuple or as integers."""
@@ -387,17 +287,11 @@ class Tensor(Value):
         axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
         return ops.transpose(self, tuple(axes))
 
-    def astype(self, dtype: Any) -> Tensor:
-        """The values converted to another dtype; only a floating one keeps the gradient."""
-        return ops.astype(self, dtype)
-
     def ravel(self) -> Tensor:
         """The elements in C order along one axis."""
         return ops.reshape(self, -1)
 
-    def flatten(self) -> Tensor:
-        """The elements in C order along one axis."""
-        return ops.reshape(self, -1)
+    flatten = ravel
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without the axes of size 1, or those of them named by `axis`."""
