@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import measure  # noqa: E402
+from benchmarks import against, measure  # noqa: E402
 from benchmarks.data import WHAT, conv_case, conv_grid, data  # noqa: E402
 
 ENGINES = ["tinygrad_lite", "limit"]  # NumPy by hand is what they are held to
@@ -59,3 +59,25 @@ def test_the_command_prints_its_tables():
     assert "100 ops" in done.stdout
     assert "3 layers, 2^2 paths" in done.stdout
     assert "Import beyond NumPy's own" in done.stdout
+
+
+def test_an_interval_has_the_median_in_95_percent_of_cases():
+    assert against.interval([*range(15, 0, -1)]) == (8, 4, 12)  # tables of the sign test
+    assert against.interval([1, 2, 3, 4, 5, 6]) == (3.5, 1, 6)
+    assert against.interval([1, 2, 3, 4, 5]) == (3, 0, np.inf)
+    rng = np.random.default_rng(0)
+    found = [against.interval(rng.normal(size=15)) for _ in range(1000)]
+    assert 0.94 < np.mean([low < 0 < high for _, low, high in found]) < 0.99
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the history")
+def test_a_checkout_is_compared_with_another_commit():
+    command = [sys.executable, "-m", "benchmarks", "--against", "HEAD", "--quick", "--only", "w2"]
+    command += ["import"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Time over HEAD's: 2 cases" in done.stdout
+    assert "| w2 layer" in done.stdout
+    assert "| import" in done.stdout
+    assert "Interval above 1.05: " in done.stdout
+    trees = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True)
+    assert "/old " not in trees.stdout

@@ -12,21 +12,22 @@ Scattering is the transpose of gathering: what one moves from a place, the other
 it. So `scatter` with a convolution's kernels is the gradient of its image. And with
 stride 1 that transpose is a convolution again, with the kernels turned by half a turn and
 their inputs and outputs exchanged (`turn`). Hence each of the three functions can be computed
-in two ways, and `gathers` says which. What each strategy wins, on the benchmarks' grid, forward
-and both gradients:
+in two ways, and `gathers` says which. Times without each strategy over those with it, at most,
+on the benchmarks' grid, forward and both gradients:
 
-scatter       of many channels to one or back   2.5 times
-gather_rows   of kernels from 5x5 on            2.1 times
-interleave    of kernels of 5x5, with a stride  3.0 times
-pointwise     of kernels of 1x1                 4.4 times
+scatter         2.5   from many channels to one
+gather by_row   2.2   for kernels from 5x5 on
+interleave      3.0   for the gradient of images whose kernels of 5x5 have a stride
+pointwise       4.4   for kernels of 1x1
+broadcast       2.2   for kernels of 1x1 with one channel
 
 All work goes by blocks of about BLOCK bytes of columns: they stay in the processor's
 cache, and however large the images are, beside the result no more is taken than a few
 times BLOCK (or the columns of one row of outputs, if they are more). `interleave` also
 takes as much as one image, and so do 1x1 kernels with a stride.
 
-A pixel or gradient that is not finite goes where the definition sends it, and nowhere else:
-strategies that multiply by zeros to keep a product in one piece leave such numbers to others.
+What is not finite goes where the definition sends it, and nowhere else. inf * 0 is NaN, so a
+strategy that multiplies with other zeros than the definition does is not used for such numbers.
 """
 
 from __future__ import annotations
@@ -61,10 +62,14 @@ Block = tuple[slice, slice, slice]  # of images, groups of channels, and rows of
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry) -> np.ndarray:
-    """`ops.convolve.correlate`, sooner."""
+    """As `ops.convolve.correlate`."""
     if is_pointwise(geometry):
         out = pointwise(x, w, geometry)
-    elif gathers(x.shape[1], len(w)) or (turned := turned_geometry(geometry)) is None:
+    elif (
+        gathers(x.shape[1], len(w))
+        or (turned := turned_geometry(geometry)) is None
+        or not np.isfinite(w).all()
+    ):
         out = gather(x, w, geometry, takes_rows(x, len(w), geometry))
     else:
         out = scatter(x, turn(w, geometry.groups), geometry.out_size(x.shape[2:]), turned)
@@ -76,23 +81,25 @@ def correlate(x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry) -> np.n
 def correlate_image(
     g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry
 ) -> np.ndarray:
-    """`ops.convolve.correlate_image`, sooner."""
+    """As `ops.convolve.correlate_image`."""
     if is_pointwise(geometry):
         return pointwise_image(g, w, size, geometry)
-    turned, groups = turned_geometry(geometry), geometry.groups
-    if turned is not None and gathers(len(w), groups * w.shape[1]):
-        by_row = takes_rows(g, groups * w.shape[1], turned)
-        return gather(g, turn(w, groups), turned, by_row)
-    return (interleave if interleaves(w, geometry) else scatter)(g, w, size, geometry)
+    turned, c = turned_geometry(geometry), geometry.groups * w.shape[1]
+    if np.isfinite(w).all():
+        if turned is not None and gathers(len(w), c):
+            return gather(g, turn(w, geometry.groups), turned, takes_rows(g, c, turned))
+        if interleaves(w, geometry) and np.isfinite(g).all():
+            return interleave(g, w, size, geometry)
+    return scatter(g, w, size, geometry)
 
 
 def correlate_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """`ops.convolve.correlate_kernel`, sooner: x or g is gathered, the one with fewer channels."""
+    """As `ops.convolve.correlate_kernel`: x or g is gathered, the one with fewer channels."""
     if is_pointwise(geometry):
         return pointwise_kernel(x, g, geometry)
     if g.shape[1] < x.shape[1] and (turned := turned_geometry(geometry)) is not None:
         found = turn(correlate_kernel(g, x, turned), geometry.groups)
-        if np.isfinite(found).all():  # else pixels that no output sees are, and inf * 0 is NaN
+        if np.isfinite(found).all():
             return found
     return gather_kernel(x, g, geometry, takes_rows(x, g.shape[1], geometry))
 
@@ -145,9 +152,8 @@ def pointwise(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """The convolution with 1x1 kernels: one matrix product for each image."""
     o, groups = len(w), geometry.groups
     out = np.empty((len(x), o, *geometry.out_size(x.shape[2:])), np.result_type(x, w))
-    product(
-        w.reshape(groups, o // groups, -1), strided_pixels(x, geometry), out=as_planes(out, groups)
-    )
+    kernels = w.reshape(groups, o // groups, -1)
+    product(kernels, strided_pixels(x, geometry), out=as_planes(out, groups))
     return out
 
 
@@ -340,8 +346,6 @@ def interleave(
     and are the kernel of one channel more with stride 1 (zeros make all equally long). See
     "sub-pixel convolution" in Shi et al., arXiv:1609.05158.
     """
-    if not np.isfinite(g).all():  # inf * 0 in a kernel is NaN
-        return scatter(g, w, size, geometry)
     (n, o, oh, ow), c, groups = g.shape, w.shape[1], geometry.groups
     (kh, kw), (sh, sw), (ph, pw) = geometry.kernel, geometry.stride, geometry.padding
     mh, mw = -(-kh // sh), -(-kw // sw)
@@ -349,7 +353,7 @@ def interleave(
     padded[:, :, :kh, :kw] = w
     parts = padded.reshape(groups, o // groups, c, mh, sh, mw, sw).transpose(0, 2, 4, 6, 1, 3, 5)
     parts = parts[..., ::-1, ::-1].reshape(groups * c * sh * sw, o // groups, mh, mw)
-    # At most that many rows and columns at each end lie outside the image for all a and b.
+    # Of what is made, this many rows and columns at each end lie outside the image.
     cuth = max(0, min(mh - 1, ph // sh, oh + mh - 2 - (size[0] - 1 + ph) // sh))
     cutw = max(0, min(mw - 1, pw // sw, ow + mw - 2 - (size[1] - 1 + pw) // sw))
     inner = Geometry((mh, mw), (1, 1), (mh - 1 - cuth, mw - 1 - cutw), (1, 1), groups)
@@ -360,11 +364,10 @@ def interleave(
     for i in range(0, n, step):
         made = correlate(g[i : i + step], parts, None, inner)
         planes = made.reshape(len(made), groups * c, sh, sw, *made.shape[2:])
-        for there, part in interleaved_views(
-            planes, image[i : i + step], cuth * sh - ph, cutw * sw - pw
-        ):
+        top, left = cuth * sh - ph, cutw * sw - pw
+        for there, part in interleaved_views(planes, image[i : i + step], top, left):
             there[...] = part
-        del made, planes, part  # before the next are there
+        del made, planes, part  # so that the next can have their memory
     return image
 
 
@@ -389,11 +392,8 @@ def blocks(n: int, groups: int, oh: int, size: int, made: int) -> Iterator[Block
     images = equal_part(n, min(fit // (oh * groups), BLOCK // max(1, made)))
     some, rows = equal_part(groups, fit // oh), equal_part(oh, fit)
     for i, j, k in pairs(range(0, n, images), range(0, groups, some), range(0, oh, rows)):
-        yield (
-            slice(i, min(i + images, n)),
-            slice(j, min(j + some, groups)),
-            slice(k, min(k + rows, oh)),
-        )
+        block = slice(i, min(i + images, n)), slice(j, min(j + some, groups))
+        yield *block, slice(k, min(k + rows, oh))
 
 
 def equal_part(n: int, most: int) -> int:
