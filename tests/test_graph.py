@@ -343,7 +343,7 @@ def counted(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     count(boxes, "folded_parts")
-    count(boxes, "boxes_and_wires")
+    count(boxes, "mark_skips")
     count(render, "layout")
     return calls
 
@@ -361,7 +361,7 @@ def test_a_graph_is_folded_and_laid_out_once_for_each_picture(
     require("typst" if name.endswith("pdf") else "json")
     y = residual(blocks)
     graph(y).save(tmp_path / name)
-    assert counted == dict.fromkeys(("folded_parts", "boxes_and_wires", "layout"), pictures)
+    assert counted == dict.fromkeys(("folded_parts", "mark_skips", "layout"), pictures)
     if name.endswith("html"):
         counted.clear()
         tl.steps(y).save(tmp_path / name)

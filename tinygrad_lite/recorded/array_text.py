@@ -21,9 +21,10 @@ def line(array: Any, width: int) -> str:
             return text
     known = summary(array)
     bad = known.nans + known.infinities
-    texts = [str(known), f"{array.shape}" + (f" {bad} NaN or inf" if bad else "")]
-    if known.least is not None and known.largest is not None:
-        texts.insert(1, f"{texts[1]} min {number(known.least)} max {number(known.largest)}")
+    short = f"{array.shape}" + (f" {bad} NaN or inf" if bad else "")
+    least, _, largest = map(number, known.range or (0.0,) * 3)
+    span = f"{short} min {least} max {largest}" if known.range else short
+    texts = (str(known), span, short)
     return next((text for text in texts if len(text) <= width), "…"[:width])
 
 
@@ -50,9 +51,8 @@ def whole(array: Any, width: int) -> list[str]:
     """The array in full, over as many lines as it needs; summarised past `WHOLE` elements."""
     array = np.asarray(array)
     if array.size > WHOLE:
-        return [
-            f"{summary(array)} ({array.size:,} elements; at most {WHOLE:,} are shown one by one)"
-        ]
+        note = f"({array.size:,} elements; at most {WHOLE:,} are shown one by one)"
+        return [f"{summary(array)} {note}"]
     written: Any = {"all": lambda x: number(float(x))}
     with np.printoptions(threshold=WHOLE + 1, linewidth=width, formatter=written):
         return str(array).splitlines()

@@ -40,10 +40,13 @@ class Part:
 
 
 class Item(NamedTuple):
-    """A stretch of the computation: a whole scope, or an op (`scope` is None)."""
+    """A stretch of the computation: a whole scope, or one op outside of them (`scope` is
+    empty). `leaves` are those that only it uses; equal items have equal signatures."""
 
-    scope: tuple[str, ...] | None
-    nodes: tuple[int, ...]
+    scope: tuple[str, ...]
+    ops: list[int]
+    leaves: list[int]
+    signature: tuple[Any, ...]
 
 
 def folded_parts(graph: Computation, fold: bool | None = None) -> tuple[Part, ...]:
@@ -52,101 +55,84 @@ def folded_parts(graph: Computation, fold: bool | None = None) -> tuple[Part, ..
     ``fold=False`` folds nothing. ``fold=True`` folds scopes, the innermost first, until
     the picture is readable; None (the default) does so only above `VISIBLE` boxes.
     """
-    if fold is False or (fold is None and len(graph) <= VISIBLE):
-        return ()
-    limit = VISIBLE if fold is None else READABLE
     best: tuple[Part, ...] = ()
+    if fold is False or (fold is None and len(graph) <= VISIBLE):
+        return best
+    fewest = len(graph)
     for depth in range(max(len(n.scope) for n in graph.nodes), 0, -1):
         parts = parts_at(graph, depth)
-        if boxes_drawn(graph, parts) <= boxes_drawn(graph, best):
-            best = parts
-        if boxes_drawn(graph, best) <= limit:
+        boxes = len(graph) + len(parts) - sum(len(part.members) for part in parts)
+        if boxes <= fewest:
+            best, fewest = parts, boxes
+        if fewest <= (READABLE if fold else VISIBLE):
             break
     return best
 
 
-def boxes_drawn(graph: Computation, parts: tuple[Part, ...]) -> int:
-    """How many nodes and parts are drawn."""
-    return len(graph) + len(parts) - sum(len(part.members) for part in parts)
-
-
 def parts_at(graph: Computation, depth: int) -> tuple[Part, ...]:
     """The parts when every scope at `depth` folds, and equal ones in a row together."""
-    items = stretches(graph, depth)
-    leaves_of = private_leaves(graph, items)
-    shapes = [signature(graph, item) for item in items]
+    items = items_at(graph, depth)
     parts = []
     end = 0
     while end < len(items):
-        start, (period, repeats) = end, longest_run(items, shapes, end)
+        start, (period, repeats) = end, longest_run(items, end)
         end += period * repeats
-        if items[start].scope is None:
+        if not items[start].scope:
             continue
-        blocks = [items[i : i + period] for i in range(start, end, period)]
-        ops = [[op for item in block for op in item.nodes] for block in blocks]
-        leaves = [[leaf for op in block for leaf in leaves_of.get(op, ())] for block in ops]
-        inputs = {leaf for block in leaves for leaf in block if graph.nodes[leaf].kind == "input"}
+        leaves = {leaf for item in items[start:end] for leaf in item.leaves}
+        inputs = {leaf for leaf in leaves if graph.nodes[leaf].kind == "input"}
         shown = inputs if len(inputs) <= INPUTS else set()
+        blocks = [items[i : i + period] for i in range(start, end, period)]
         members = tuple(
-            tuple(sorted({*block, *own} - shown)) for block, own in zip(ops, leaves, strict=True)
+            tuple(sorted({i for item in block for i in (*item.ops, *item.leaves)} - shown))
+            for block in blocks
         )
-        scopes = [block[0].scope or ("",) for block in blocks]
-        names = tuple(scope[-1] for scope in scopes)
+        names = tuple(block[0].scope[-1] for block in blocks)
         label = names[0] if names[0] == names[-1] else f"{names[0]} … {names[-1]}"
         lines = (label, f"× {repeats}") if repeats > 1 else (label,)
-        parts.append(Part(f"f{members[0][0]}", lines, scopes[0][:-1], members, names))
+        parts.append(Part(f"f{members[0][0]}", lines, items[start].scope[:-1], members, names))
     return tuple(parts)
 
 
-def stretches(graph: Computation, depth: int) -> list[Item]:
-    """The ops in the order in which they ran: a scope at `depth` in one item, others alone."""
+def items_at(graph: Computation, depth: int) -> list[Item]:
+    """The computation in the order in which it ran: a scope at `depth` in one item."""
 
-    def key(node: Node) -> tuple[tuple[str, ...], int]:
-        return node.scope[:depth], -1 if len(node.scope) >= depth else node.id
+    def key(node: Node) -> Any:
+        return node.scope[:depth] if len(node.scope) >= depth else node.id
 
     runs = groupby((node for node in graph.nodes if node.op is not None), key)
+    groups = [(scope, [node.id for node in nodes]) for scope, nodes in runs]
+    item_of = {op: i for i, (_, ops) in enumerate(groups) for op in ops}
+    leaves: list[list[int]] = [[] for _ in groups]
+    for node in graph.nodes:
+        users = {item_of[edge.target] for edge in graph.out_of[node.id]}
+        if node.op is None and len(users) == 1:
+            leaves[users.pop()].append(node.id)
     return [
-        Item(scope if alone < 0 else None, tuple(node.id for node in nodes))
-        for (scope, alone), nodes in runs
+        Item(scope if isinstance(scope, tuple) else (), ops, own, signature(graph, scope, ops))
+        for (scope, ops), own in zip(groups, leaves, strict=True)
     ]
 
 
-def private_leaves(graph: Computation, items: list[Item]) -> dict[int, list[int]]:
-    """For an op, the leaves that it is the first to use and that only its item uses."""
-    item_of = {op: i for i, item in enumerate(items) for op in item.nodes}
-    found: dict[int, list[int]] = {}
-    for node in graph.nodes:
-        users = [edge.target for edge in graph.out_of[node.id]]
-        if node.op is None and len({item_of[user] for user in users}) == 1:
-            found.setdefault(users[0], []).append(node.id)
-    return found
-
-
-def signature(graph: Computation, item: Item) -> tuple[Any, ...]:
+def signature(graph: Computation, scope: Any, ops: list[int]) -> tuple[Any, ...]:
     """What makes two items equal: the same ops on the same shapes, joined in the same way,
     in scopes of the same name up to its number."""
-    place = {id: i for i, id in enumerate(item.nodes)}
-    outside: dict[int, int] = {}
+    numbers: dict[int, int] = {}  # values by the order in which the item meets them
     steps = []
-    for id in item.nodes:
-        node = graph.nodes[id]
-        operands = tuple(
-            place.get(e.source, -1 - outside.setdefault(e.source, len(outside)))
-            for e in graph.into[id]
-        )
-        steps.append((node.op, node.shape, node.dtype, operands))
-    name = None if item.scope is None else re.sub(r"\d+", "#", item.scope[-1])
+    for node in (graph.nodes[id] for id in ops):
+        joined = [numbers.setdefault(e.source, len(numbers)) for e in graph.into[node.id]]
+        joined.append(numbers.setdefault(node.id, len(numbers)))
+        steps.append((node.op, node.shape, node.dtype, joined))
+    name = re.sub(r"\d+", "#", scope[-1]) if isinstance(scope, tuple) else None
     return (name, *steps)
 
 
-def longest_run(items: list[Item], shapes: list[tuple[Any, ...]], start: int) -> tuple[int, int]:
+def longest_run(items: list[Item], start: int) -> tuple[int, int]:
     """(period, repeats) of the longest row of equal blocks that begins at `start`."""
-    if items[start].scope is None:
-        return 1, 1
     best = (1, 1)
-    for period in range(1, PERIOD + 1):
+    for period in range(1, PERIOD + 1) if items[start].scope else ():
         end = start + period
-        while end < len(items) and shapes[end] == shapes[end - period]:
+        while end < len(items) and items[end].signature == items[end - period].signature:
             end += 1
         repeats = (end - start) // period
         if repeats >= REPEATS and repeats * period > best[0] * best[1]:

@@ -32,29 +32,23 @@ def finite_elements(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What there is to say of an array too large to show: over its finite elements, and
-    how many are not."""
+    """What there is to say of an array too large to show: `range` is the least, the mean and
+    the largest of its finite elements, None if there are none."""
 
     shape: tuple[int, ...]
     dtype: str
-    least: float | None
-    mean: float | None
-    largest: float | None
+    range: tuple[float, float, float] | None
     norm: float
     nans: int
     infinities: int
 
     def __str__(self) -> str:
-        parts = [f"{self.shape} {self.dtype}"]
-        if self.least is not None and self.mean is not None and self.largest is not None:
-            parts.append(
-                f"min {number(self.least)} mean {number(self.mean)} max {number(self.largest)}"
-            )
-        if self.nans:
-            parts.append(f"{self.nans} NaN")
-        if self.infinities:
-            parts.append(f"{self.infinities} inf")
-        return " ".join(parts)
+        text = f"{self.shape} {self.dtype}"
+        if self.range is not None:
+            text += " min {} mean {} max {}".format(*map(number, self.range))
+        for count, what in ((self.nans, "NaN"), (self.infinities, "inf")):
+            text += f" {count} {what}" if count else ""
+        return text
 
 
 def summary(array: Any) -> Summary:
@@ -62,18 +56,7 @@ def summary(array: Any) -> Summary:
     array = np.asarray(array)
     numbers = array.astype(float, copy=False)
     finite = finite_elements(numbers)
-    least, mean, largest = (
-        (float(finite.min()), float(finite.mean()), float(finite.max()))
-        if finite.size
-        else (None, None, None)
-    )
-    return Summary(
-        array.shape,
-        str(array.dtype),
-        least,
-        mean,
-        largest,
-        norm(numbers),
-        0 if finite is numbers else int(np.isnan(numbers).sum()),
-        0 if finite is numbers else int(np.isinf(numbers).sum()),
-    )
+    span = (float(finite.min()), float(finite.mean()), float(finite.max())) if finite.size else None
+    nans = 0 if finite is numbers else int(np.isnan(numbers).sum())
+    bad = numbers.size - finite.size
+    return Summary(array.shape, str(array.dtype), span, norm(numbers), nans, bad - nans)

@@ -122,55 +122,47 @@ class Computation:
 def computation_of(output: Value, cotangent: Any = None) -> Computation:
     """What `output` was computed from; with a cotangent, also what the reverse pass sent."""
     gradients: dict[Value, Any] = {}
-    sent: dict[tuple[Value, int], Any] = {}
+    sent: dict[tuple[Value, int | None], Any] = {}
     if cotangent is not None:
         with np.errstate(all="ignore"):  # backward has warned; here NaN is a state
             for value, g, slot, contribution in messages(output, cotangent):
-                gradients[value] = g
-                if slot is not None:
-                    sent[value, slot] = contribution
+                gradients[value], sent[value, slot] = g, contribution
     nodes: list[Node] = []
     edges: list[Edge] = []
     ids: dict[Value, int] = {}
     for value in ancestors([output]):
-        operands: list[tuple[int, int]] = []
+        sources: dict[int, int] = {}
         for slot, x in enumerate(value.inputs):
             if isinstance(x, Value):
-                operands.append((slot, ids[x]))
+                sources[slot] = ids[x]
             elif x is not None:
-                operands.append((slot, len(nodes)))
-                nodes.append(constant_node(len(nodes), x, value.scope))
+                sources[slot] = len(nodes)
+                nodes.append(node_of(len(nodes), x, value.scope))
         ids[value] = len(nodes)
-        nodes.append(value_node(len(nodes), value, gradients.get(value)))
-        for slot, source in operands:
+        nodes.append(node_of(len(nodes), value, value.scope, gradients.get(value)))
+        for slot, source in sources.items():
             part = sent.get((value, slot))
-            edges.append(Edge(source, ids[value], slot, part, edge_state(value, slot, part)))
+            state = edge_state(nodes[source], value.op, slot, part)
+            edges.append(Edge(source, ids[value], slot, part, state))
     return Computation(tuple(nodes), tuple(edges))
 
 
-def value_node(id: int, value: Value, gradient: Any) -> Node:
-    """The node of a value."""
-    op, array = value.op, np.asarray(value.data)
+def node_of(id: int, x: Any, scope: tuple[str, ...], gradient: Any = None) -> Node:
+    """The node of a value, or of a Python number that an op in `scope` was given."""
+    if not isinstance(x, Value):
+        array, name = np.asarray(x), str(x)
+        return Node(id, name, None, None, (), str(array.dtype), scope, "constant", array, None, x)
+    op, array = x.op, np.asarray(x.data)
     return Node(
-        id, value.name, op.name if op else None, op.symbol if op else None,
-        array.shape, str(array.dtype), value.scope,
-        "op" if op else "parameter" if value.requires_grad else "input",
-        array, gradient, value, op.inputs if op else (),
+        id, x.name, op.name if op else None, op.symbol if op else None, array.shape,
+        str(array.dtype), scope, "op" if op else "parameter" if x.requires_grad else "input",
+        array, gradient, x, op.inputs if op else (),
     )  # fmt: skip
 
 
-def constant_node(id: int, x: Any, scope: tuple[str, ...]) -> Node:
-    """The node of a Python number that an op in `scope` was given."""
-    array = np.asarray(x)
-    dtype = str(array.dtype)
-    return Node(id, str(x), None, None, (), dtype, scope, "constant", array, None, x)
-
-
-def edge_state(target: Value, slot: int, contribution: Any) -> State:
-    """The state of the gradient on an edge: the states that no view may confuse."""
-    source, op = target.inputs[slot], target.op
-    assert op is not None
-    if not isinstance(source, Value) or not source.requires_grad:
+def edge_state(source: Node, op: Any, slot: int, contribution: Any) -> State:
+    """The state of the gradient that `op` sends to its operand in a slot."""
+    if not source.differentiable:
         return State.NO_GRADIENT
     if op.rule(slot) is blocked:
         return State.BLOCKED

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ..tensor import Tensor
 from ..value import Value
 from .measure import norm
 from .states import APPEARANCE, State
-from .trace import LAW, share, title, vanishes
+from .trace import LAW, title
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class Outcome:
 ARRIVED = Outcome(State.GRADIENT)
 
 
-@dataclass(slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The gradient that arrived at a value: its norm, and what became of it."""
 
     norm: float
@@ -48,9 +47,8 @@ class Receipt:
 
 def receipts(output: Tensor, start: Any, within: set[Value] | None = None) -> dict[Value, Receipt]:
     """What arrives at each value in the reverse pass from `output`."""
-    size = norm(start)
-    first = ARRIVED
-    if not 0 < size < np.inf:
+    size, first = norm(start), ARRIVED
+    if not 0 < size < math.inf:
         first = Outcome(State.NAN if size else State.ZERO, "the cotangent")
     sent: dict[Value, list[Receipt]] = {output: [Receipt(size, first)]}
     found: dict[Value, Receipt] = {}
@@ -58,7 +56,7 @@ def receipts(output: Tensor, start: Any, within: set[Value] | None = None) -> di
         if node not in found:
             found[node] = whole_receipt(node, g, sent.pop(node))
         if slot is not None:
-            receipt = part_receipt(node, found[node], slot, part)
+            receipt = part_receipt(node, found[node].outcome, slot, norm(part))
             sent.setdefault(node.inputs[slot], []).append(receipt)
     return found
 
@@ -74,22 +72,19 @@ def whole_receipt(node: Value, g: Any, parts: list[Receipt]) -> Receipt:
         return Receipt(total, next(bad, Outcome(State.NAN, title(node))))
     if ARRIVED not in outcomes:
         return Receipt(total, outcomes[0])
-    if total <= LAW * float(np.finfo(g.dtype).eps) * sizes:
-        return Receipt(total, Outcome(State.CANCELLED, title(node)))
-    return Receipt(total, ARRIVED)
+    cancelled = total <= LAW * float(np.finfo(g.dtype).eps) * sizes
+    return Receipt(total, Outcome(State.CANCELLED, title(node)) if cancelled else ARRIVED)
 
 
-def part_receipt(node: Value, here: Receipt, slot: int, part: Any) -> Receipt:
-    """What a value sends through a slot, given what arrived there."""
-    size = norm(part)
-    assert node.op is not None
-    if node.op.rule(slot) is blocked:
-        return Receipt(size, Outcome(State.BLOCKED, title(node)))
-    if here.outcome.state is not State.GRADIENT:
-        return Receipt(size, here.outcome)
-    if not math.isfinite(size):
-        return Receipt(size, Outcome(State.NAN, title(origin(node))))
-    return Receipt(size, ARRIVED if size else Outcome(State.ZERO, title(node)))
+def part_receipt(node: Value, here: Outcome, slot: int, size: float) -> Receipt:
+    """What a value sends through a slot, given what became of the gradient until here."""
+    if node.op is not None and node.op.rule(slot) is blocked:
+        here = Outcome(State.BLOCKED, title(node))
+    elif here.state is State.GRADIENT and not math.isfinite(size):
+        here = Outcome(State.NAN, title(origin(node)))
+    elif here.state is State.GRADIENT and not size:
+        here = Outcome(State.ZERO, title(node))
+    return Receipt(size, here)
 
 
 def origin(value: Value) -> Value:
@@ -110,7 +105,11 @@ def shares_of(parts: list[Any], gradient: Any, outcome: Outcome) -> tuple[list[f
     """The share of each part, None for all where the gradient vanishes or is not finite, and
     a remark on them. If parts cancelled at an earlier value, as `outcome` then says, what
     remains here is rounding, even where it arrives in one part: it has no shares."""
-    if outcome != ARRIVED or not np.isfinite(gradient).all() or vanishes(gradient, parts):
+    rounding = LAW * float(np.finfo(np.asarray(gradient).dtype).eps) * sum(map(norm, parts))
+    g = np.ravel(np.asarray(gradient, float))
+    if outcome != ARRIVED or not np.isfinite(g).all() or norm(g) <= rounding:
         return [None] * len(parts), without_shares(outcome)
-    found = [share(part, gradient) for part in parts]
-    return list(found), "paths oppose" if any(x < -0.005 for x in found) else ""
+    scale = np.abs(g).max()  # so that neither product of a share underflows
+    g = g / scale
+    shares = [float(np.ravel(np.asarray(part, float)) / scale @ g / (g @ g)) for part in parts]
+    return list(shares), "paths oppose" if any(x < -0.005 for x in shares) else ""

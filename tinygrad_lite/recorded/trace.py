@@ -94,15 +94,14 @@ def named_parameters(output: Tensor) -> dict[str, Tensor]:
     """
     leaves = [x for x in ancestors([output]) if x.op is None and x.requires_grad and x.name]
     reached = between(output, set(leaves))
-    found: dict[str, Tensor] = {}
-    for leaf in leaves:
-        if leaf in reached:
-            if leaf.name in found:
-                raise ValueError(
-                    f"two parameters of {describe(output)} are named {oneline(leaf.name)!r}, so "
-                    "they cannot be matched; give each a name of its own"
-                )
-            found[cast(str, leaf.name)] = cast(Tensor, leaf)
+    found: dict[str, Any] = {}
+    for leaf in filter(reached.__contains__, leaves):
+        if leaf.name in found:
+            raise ValueError(
+                f"two parameters of {describe(output)} are named {oneline(leaf.name)!r}, so "
+                "they cannot be matched; give each a name of its own"
+            )
+        found[leaf.name] = leaf
     return found
 
 
@@ -122,20 +121,6 @@ def scope_entered(source: Value, target: Value) -> str | None:
     return None if inside == outside[: len(inside)] else "/".join(inside)
 
 
-def vanishes(gradient: Any, parts: Iterable[Any]) -> bool:
-    """Whether a gradient is 0 up to the rounding of its parts, so that it has no shares."""
-    eps = np.finfo(np.asarray(gradient).dtype).eps
-    return norm(gradient) <= LAW * float(eps) * sum(map(norm, parts))
-
-
-def share(part: Any, gradient: Any) -> float:
-    """<part, gradient> / <gradient, gradient>, scaled so that neither product underflows."""
-    g = np.ravel(np.asarray(gradient, dtype=float))
-    scale = np.abs(g).max()
-    g = g / scale
-    return float(np.ravel(np.asarray(part, dtype=float)) / scale @ g / (g @ g))
-
-
 def total_share(shares: Sequence[float | None]) -> float | None:
     """The share of several parts together; None where one has none."""
     return None if None in shares else sum(cast(Sequence[float], shares))
@@ -150,6 +135,4 @@ def coherence(parts: Iterable[Any], gradient: Any) -> float | None:
 
 def title(value: Value) -> str:
     """What a table calls a value: its name, else its op's."""
-    if value.name:
-        return oneline(value.name)
-    return value.op.name if value.op is not None else "the input"
+    return oneline(value.name) if value.name else value.op.name if value.op else "the input"

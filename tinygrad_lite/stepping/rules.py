@@ -13,8 +13,9 @@ import copy
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -28,8 +29,7 @@ from ..text import oneline
 PYTHON = {"×": "*", "÷": "/", "−": "-", "^": "**", "=": "==", "≠": "!=", "≤": "<=", "≥": ">="}
 
 Function = ast.Lambda | ast.FunctionDef
-
-BLOCKED = "0 (blocked: this derivative is 0 wherever it exists)"
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,16 @@ def call(op: Op, operands: list[str], params: Mapping[str, Any]) -> str:
             return f"-{operands[0]}"
     given = [f"[{', '.join(operands)}]"] if op.sequence else [x for x in operands if x != "None"]
     for name, value in params.items():
-        if name not in op.defaults or not is_same(value, op.defaults[name]):
+        if name not in op.defaults or repr(value) != repr(op.defaults[name]):
             given.append(f"{name}={brief(value)}")
     return f"{op.name}({', '.join(given)})"
-
-
-def is_same(a: Any, b: Any) -> bool:
-    """Whether a parameter has its default value, arrays included."""
-    return a is b or (type(a) is type(b) and not isinstance(a, np.ndarray) and bool(a == b))
 
 
 def brief(value: Any) -> str:
     """A static parameter in a few characters: an index as it is written, an array as its shape."""
     if isinstance(value, slice):
-        parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
-        return ":".join(parts if value.step is None else [*parts, str(value.step)])
+        parts = [value.start, value.stop, *([] if value.step is None else [value.step])]
+        return ":".join("" if part is None else str(part) for part in parts)
     if isinstance(value, tuple) and any(isinstance(part, (slice, np.ndarray)) for part in value):
         return f"[{', '.join(map(brief, value))}]"
     if isinstance(value, np.ndarray) and value.size > 8:
@@ -76,33 +71,40 @@ def brief(value: Any) -> str:
     return oneline(str(value.tolist()) if isinstance(value, np.ndarray) else repr(value), 40)
 
 
-def formula(
-    op: Op, slot: int, names: Sequence[str], arguments: tuple[tuple[Any, ...], dict[str, Any]]
-) -> Formula:
+def formula(op: Op, slot: int, names: Sequence[str], arguments: Arguments) -> Formula:
     """The rule of `op` for the input in `slot`, with `names` in place of its arguments.
 
     `names` says what g, out and the inputs are called, in this order; `arguments` is what
     the rule was called with, used where it has branches. Where the source cannot be read
     (a builtin, code typed at a prompt), the formula says no more than which rule it is.
     """
-    rule = op.rule(slot)
+    rule: Any = op.rule(slot)
     if rule is blocked:
-        return Formula(BLOCKED)
-    name = f"{op.inputs[0]}[{slot}]" if op.sequence else op.inputs[slot]
-    unread = Formula(f"the vjp of {op.name} with respect to {name}, at g")
-    code = getattr(rule, "__code__", None)
-    tree = None if code is None else definition(code)
-    if rule is None or tree is None:
-        return unread
-    renamer = Renamer(tree, op, names, arguments[1])
-    statements = (
-        [tree.body] if isinstance(tree, ast.Lambda) else statements_run(tree, rule, arguments)
-    )
-    if not statements:
-        return unread
-    *where, result = (renamer.text(node) for node in statements)
+        return Formula("0 (blocked: this derivative is 0 wherever it exists)")
+    tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
+    statements = statements_run(tree, rule, arguments) if tree else []
+    if tree is None or not statements:
+        name = f"{op.inputs[0]}[{slot}]" if op.sequence else op.inputs[slot]
+        return Formula(f"the vjp of {op.name} with respect to {name}, at g")
+    if op.sequence:
+        names = [*names[:2], f"[{', '.join(names[2:])}]"]
+    renamer = Renamer(tree, names, arguments[1])
+    *where, result = (ast.unparse(renamer.visit(copy.deepcopy(node))) for node in statements)
     words = " ".join((inspect.getdoc(rule) or "").split())
     return Formula(f"({result})[{slot}]" if op.sequence else result, tuple(where), words)
+
+
+def note_sum(formula: Formula, rule: Any, arguments: Arguments, shape: tuple[int, ...]) -> Formula:
+    """The formula of a rule, saying so where the engine summed its result to this shape."""
+    args, params = arguments
+    sizes = np.shape(rule(*args, **params))
+    extra = len(sizes) - len(shape)
+    axes = [i for i, n in enumerate(sizes) if extra >= 0 and (i < extra or n != shape[i - extra])]
+    if not axes:
+        return formula
+    which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+    note = f"(summed over {which}, along which it was broadcast)"
+    return replace(formula, result=f"{formula.result}  {note}")
 
 
 class Renamer(ast.NodeTransformer):
@@ -111,25 +113,17 @@ class Renamer(ast.NodeTransformer):
     A choice that depends on static parameters alone is made, and ``**static`` spelled out.
     """
 
-    def __init__(
-        self, tree: Function, op: Op, names: Sequence[str], params: dict[str, Any]
-    ) -> None:
+    def __init__(self, tree: Function, names: Sequence[str], params: dict[str, Any]) -> None:
         # A rule takes the inputs by position, and may call them otherwise than the op does;
         # static parameters it takes by name.
         own = [p.arg for p in (*tree.args.posonlyargs, *tree.args.args)]
-        inputs = [*names[:2], f"[{', '.join(names[2:])}]"] if op.sequence else names
-        self.params = {x: params[x] for x in own[len(inputs) :] if x in params}
-        short = {x: text for x, y in params.items() if len(text := repr(y)) < 24}
-        self.names = {
-            **dict(zip(own, inputs, strict=False)),
-            **{x: short.get(x, x) for x in self.params},
-        }
+        shown = {x: text if len(text := repr(y)) < 24 else x for x, y in params.items()}
+        self.params = {x: params[x] for x in own[len(names) :] if x in params}
+        self.names = dict(zip(own, names, strict=False)) | {x: shown[x] for x in self.params}
         self.rest = tree.args.kwarg.arg if tree.args.kwarg else None
-        self.others = {x: short.get(x, x) for x in params if x not in self.params}
-
-    def text(self, node: ast.AST) -> str:
-        """The source of a part, renamed."""
-        return ast.unparse(self.visit(copy.deepcopy(node)))
+        self.others = [
+            ast.keyword(x, ast.Name(text)) for x, text in shown.items() if x not in self.params
+        ]
 
     def visit_Name(self, name: ast.Name) -> ast.AST:
         """The name by which the argument goes here."""
@@ -138,9 +132,9 @@ class Renamer(ast.NodeTransformer):
     def visit_Assign(self, line: ast.Assign) -> ast.AST:
         """An argument that is bound anew goes by another name from here on."""
         line.value = self.visit(line.value)
-        for target in (x for t in line.targets for x in ast.walk(t) if isinstance(x, ast.Name)):
-            if target.id in self.names:
-                self.names[target.id] = f"{target.id}_"
+        for target in line.targets:
+            bound = {x.id for x in ast.walk(target) if isinstance(x, ast.Name)}
+            self.names |= {x: f"{x}_" for x in bound & self.names.keys()}
         line.targets = [self.visit(target) for target in line.targets]
         return line
 
@@ -156,33 +150,33 @@ class Renamer(ast.NodeTransformer):
     def visit_keyword(self, given: ast.keyword) -> Any:
         """``**static`` as the parameters that it stands for."""
         if given.arg is None and isinstance(given.value, ast.Name) and given.value.id == self.rest:
-            return [ast.keyword(name, ast.Name(value)) for name, value in self.others.items()]
+            return self.others
         return self.generic_visit(given)
 
 
-def statements_run(tree: ast.FunctionDef, rule: Any, arguments: tuple[Any, Any]) -> list[ast.AST]:
+def statements_run(tree: Function, rule: Any, arguments: Arguments) -> list[ast.AST]:
     """The assignments of a rule that run for these arguments, in order, and then what it
     returns; empty if it is not made of these."""
+    if isinstance(tree, ast.Lambda):
+        return [tree.body]
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    if not all(isinstance(line, ast.Assign) for line in body[:-1]):
+    if any(isinstance(line, ast.If) for line in body):
         lines = lines_run(rule, *arguments)
-        inner = (x for x in ast.walk(tree) if isinstance(x, ast.stmt) and x is not tree)
+        inner = (x for line in body for x in ast.walk(line) if isinstance(x, ast.stmt))
         body = [x for x in inner if x.lineno in lines and not isinstance(x, ast.If)]
         body.sort(key=lambda line: line.lineno)
-        if not all(isinstance(line, ast.Assign) for line in body[:-1]):
-            return []
-    if not body or not isinstance(body[-1], ast.Return) or body[-1].value is None:
+    *assigned, last = body or [tree]
+    if not isinstance(last, ast.Return) or last.value is None:
         return []
-    return [*body[:-1], body[-1].value]
+    return [*assigned, last.value] if all(isinstance(x, ast.Assign) for x in assigned) else []
 
 
-def lines_run(rule: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any]) -> set[int]:
+def lines_run(rule: Any, args: tuple[Any, ...], params: dict[str, Any]) -> set[int]:
     """The lines of `rule` that run for these arguments."""
     lines: set[int] = set()
-    code = getattr(rule, "__code__", None)
 
     def tracer(frame: Any, event: str, _: Any) -> Any:
-        if frame.f_code is not code:
+        if frame.f_code is not rule.__code__:
             return None
         lines.add(frame.f_lineno)
         return tracer
@@ -198,45 +192,35 @@ def lines_run(rule: Callable[..., Any], args: tuple[Any, ...], params: dict[str,
 
 @lru_cache(maxsize=4096)
 def definition(code: CodeType) -> Function | None:
-    """The lambda or def that `code` was compiled from, None where the source is not there.
-
-    Several lambdas may start on one line: the right one is the smallest whose body holds
-    every position of the compiled instructions.
-    """
-    # linecache has the cells of a notebook too.
-    source = "".join(linecache.getlines(code.co_filename))
-    found = [
-        node
-        for node in functions(source)
-        if min(x.lineno for x in (node, *getattr(node, "decorator_list", ())))
-        == code.co_firstlineno
-        and code.co_name == getattr(node, "name", "<lambda>")
-    ]
+    """The lambda or def that `code` was compiled from, None where the source is not there."""
+    source = "".join(linecache.getlines(code.co_filename))  # it has a notebook's cells too
+    found = functions(source).get((code.co_name, code.co_firstlineno), [])
     if len(found) < 2:
         return found[0] if found else None
+    # Of several lambdas on a line, it is the last whose body begins where the code does.
     places = [
         (line, column)
         for line, _, column, _ in code.co_positions()
         if line is not None and column is not None and (line, column) != (code.co_firstlineno, 0)
     ]
-    around = [node for node in found if places and all(contains(node, place) for place in places)]
-    return min(around, key=lambda node: len(ast.unparse(node))) if around else None
+    before = [node for node in found if places and body_start(node) <= min(places)]
+    return max(before, key=body_start, default=None)
 
 
-def contains(node: Function, place: tuple[int, int]) -> bool:
-    """Whether a line and column lie inside the body of a function."""
-    first, last = (
-        (node.body,) * 2 if isinstance(node, ast.Lambda) else (node.body[0], node.body[-1])
-    )
-    end = (last.end_lineno or last.lineno, last.end_col_offset or 0)
-    return (first.lineno, first.col_offset) <= place <= end
+def body_start(function: Any) -> tuple[int, int]:
+    """The line and column at which a function's body begins."""
+    body = function.body if isinstance(function, ast.Lambda) else function.body[0]
+    return body.lineno, body.col_offset
 
 
 @lru_cache(maxsize=64)
-def functions(source: str) -> list[Function]:
-    """Every lambda and def of a source text; none where it is not Python."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return []
-    return [node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, ast.FunctionDef))]
+def functions(source: str) -> dict[tuple[str, int], list[Function]]:
+    """The functions of a source text by name and first line; none where it is not Python."""
+    found: dict[tuple[str, int], list[Function]] = {}
+    with suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.Lambda, ast.FunctionDef)):
+                above = [line.lineno for line in getattr(node, "decorator_list", ())]
+                place = getattr(node, "name", "<lambda>"), min([node.lineno, *above])
+                found.setdefault(place, []).append(node)
+    return found

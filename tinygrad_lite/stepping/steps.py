@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,9 +51,8 @@ class Send:
     """What a node sends to one of its inputs.
 
     `formula` is the rule that made the `contribution`, `numbers` the same with numbers for
-    names where all are scalars (else empty); `accumulated` what the recipient
-    has received so far, this included; `check` how the rule compares with a finite
-    difference, None if not asked for.
+    names where all are scalars (else empty); `accumulated` what the recipient has received
+    so far, this included; `check` how the rule compares with a finite difference.
     """
 
     recipient: str
@@ -76,11 +75,9 @@ class Send:
 class Step:
     """One op, on its way forward or backward. Immutable.
 
-    `index` is its place among all steps; `number` counts from 1 to `total` in its
-    direction. `rule` is in words: forward the
-    call, backward one line for each input that is sent gradient. `gradient` is the sum of
-    the `arrivals`; both, and `sends`, are empty on the way forward. `source` is the file
-    and line of the user's code, None unless it ran inside `source_lines()`.
+    `index` is its place among all steps; `number` counts from 1 to `total` in its direction.
+    `gradient` is the sum of the `arrivals`; both, and `sends`, are empty on the way forward.
+    `source` is the file and line of the user's code, None unless it ran in `source_lines()`.
     """
 
     index: int
@@ -112,7 +109,7 @@ class Step:
 
     @property
     def rule(self) -> str:
-        """The rule in words: the call on the way forward, the formulas on the way back."""
+        """In words: forward the call, backward a line for each input that is sent gradient."""
         return "\n".join(send.rule for send in self.sends) or self.equation
 
     @property
@@ -123,8 +120,8 @@ class Step:
     @property
     def finite(self) -> bool:
         """Whether no NaN or inf is made here, or arrives, or is sent."""
-        arrays = [self.output.value] if self.gradient is None else [self.gradient]
-        arrays += [send.contribution for send in self.sends]
+        first = self.output.value if self.gradient is None else self.gradient
+        arrays = (first, *(send.contribution for send in self.sends))
         return all(bool(np.isfinite(array).all()) for array in arrays)
 
     def lines(self, width: int = 80) -> list[str]:
@@ -134,69 +131,74 @@ class Step:
             head = clip(f"{head}  {oneline('/'.join(self.scope), 24)}", width)
         room = width - len(head)
         place = source_place(self.source, room - 2) if self.source and room > 12 else ""
-        lines = [f"{head}{place:>{room}}".rstrip(), f"  {clip(self.equation, width - 2)}"]
+        rows: list[tuple[str, str]] = []
         if self.source and (code := linecache.getline(*self.source).strip()):
-            lines.append(row("code", oneline(code, width), width))
-        if self.direction == "backward":
-            return lines + self.backward_lines(width)
-        lines += wrap("means", self.meaning, width)
-        rows = [("reads", x.name, x.value, "") for x in self.inputs]
-        return lines + columns([*rows, ("makes", self.output.name, self.output.value, "")], width)
+            rows.append(("code", oneline(code, width)))
+        forward = self.direction == "forward"
+        rows += self.rows_forward(width) if forward else self.rows_backward(width)
+        equation = f"  {clip(self.equation, width - 2)}"
+        return [f"{head}{place:>{room}}".rstrip(), equation, *labelled(rows, width)]
 
-    def backward_lines(self, width: int) -> list[str]:
+    def rows_forward(self, width: int) -> list[tuple[str, str]]:
+        """What the op means, reads and makes."""
+        arrays = [("reads", x.name, x.value, "") for x in self.inputs]
+        arrays.append(("makes", self.output.name, self.output.value, ""))
+        return wrapped("means", self.meaning, width) + columns(arrays, width)
+
+    def rows_backward(self, width: int) -> list[tuple[str, str]]:
         """The rules, what arrives and what is sent, and the finite differences."""
-        lines: list[str] = []
-        for i, send in enumerate(self.sends):
-            rule = f"{send.rule} = {send.numbers}" if send.numbers else send.rule
-            lines += wrap("rule" if not i else "", rule, width)
-            lines += wrap("", send.formula.words, width)
-        rows: list[tuple[str, str, Any, str]] = []
+        rules: list[tuple[str, str]] = []
+        checks: list[tuple[str, str]] = []
+        arrays: list[tuple[str, str, Any, str]] = []
         for arrival in self.arrivals:
             sender = f"from {arrival.sender}" + (f" ({arrival.symbol})" if arrival.symbol else "")
-            rows.append(("arrives", sender, arrival.contribution, ""))
+            arrays.append(("arrives", sender, arrival.contribution, ""))
         if len(self.arrivals) > 1:
-            rows.append(("arrives", "g, the sum", self.gradient, ""))
+            arrays.append(("arrives", "g, the sum", self.gradient, ""))
         for send in self.sends:
+            rule = f"{send.rule} = {send.numbers}" if send.numbers else send.rule
+            rules += wrapped("rule", f"{rule}\n{send.formula.words}", width)
             remark = APPEARANCE[send.traffic].remark
-            rows.append(("sends", f"to {send.recipient}", send.contribution, remark))
+            arrays.append(("sends", f"to {send.recipient}", send.contribution, remark))
             if send.accumulated is not send.contribution:
-                rows.append(("sends", "   so far", send.accumulated, ""))
-        lines += columns(rows, width)
-        for i, send in enumerate(s for s in self.sends if s.check):
-            lines += wrap("check" if not i else "", f"{send.recipient}: {send.check}", width)
-        return lines
+                arrays.append(("sends", "   so far", send.accumulated, ""))
+            if send.check:
+                checks += wrapped("check", f"{send.recipient}: {send.check}", width)
+        return rules + columns(arrays, width) + checks
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
 
-def columns(rows: Sequence[tuple[str, str, Any, str]], width: int) -> list[str]:
-    """Lines of (label, name, array, remark), the names in one column and norms at the right."""
-    column = min(max(len(name) for _, name, _, _ in rows), width // 4)
-    lines: list[str] = []
-    last = ""
-    for what, name, array, remark in rows:
-        size = f"|{number(norm(array))}|" if np.size(array) > 1 else ""
-        room = width - LABEL - 2 - column - 1 - len(size)
-        text = f"{clip(name, column):<{column}} {line(array, room - 1):<{room}}{size}"
-        lines.append(row(what if what != last else "", text, width))
-        if remark:
-            lines.append(row("", f"{'':{column}} {remark}", width))
-        last = what
+def labelled(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Lines of (label, text), cut to fit; a label is written once for the lines it heads."""
+    lines, last = [], ""
+    for label, text in rows:
+        shown = label if label != last else ""
+        lines.append(f"  {shown:<{LABEL}}{clip(text, width - LABEL - 2)}".rstrip())
+        last = label
     return lines
 
 
-def row(what: str, text: str, width: int) -> str:
-    """A line with its label, cut to fit."""
-    return f"  {what:<{LABEL}}{clip(text, width - LABEL - 2)}".rstrip()
+def wrapped(label: str, text: str, width: int) -> list[tuple[str, str]]:
+    """A text over as many rows as it needs."""
+    wrapper = textwrap.TextWrapper(width - LABEL - 2, subsequent_indent="  ")
+    wrapper.break_on_hyphens = False
+    return [(label, line) for part in text.split("\n") for line in wrapper.wrap(part)]
 
 
-def wrap(what: str, text: str, width: int) -> list[str]:
-    """A text over as many lines as it needs, the first with its label."""
-    room = width - LABEL - 2
-    how: Any = {"subsequent_indent": "  ", "break_on_hyphens": False}
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, room, **how)]
-    return [row(what if not i else "", line, width) for i, line in enumerate(lines)]
+def columns(arrays: list[tuple[str, str, Any, str]], width: int) -> list[tuple[str, str]]:
+    """Rows of (label, name, array, remark), the names in one column and norms at the right."""
+    column = min(max(len(name) for _, name, _, _ in arrays), width // 4)
+    rows = []
+    for label, name, array, remark in arrays:
+        size = f"|{number(norm(array))}|" if np.size(array) > 1 else ""
+        room = width - LABEL - 2 - column - 1 - len(size)
+        text = f"{clip(name, column):<{column}} {line(array, room - 1):<{room}}{size}"
+        rows.append((label, text))
+        if remark:
+            rows.append((label, f"{'':{column}} {remark}"))
+    return rows
 
 
 def clip(text: str, width: int) -> str:

@@ -8,6 +8,7 @@ handed to whatever draws it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix  # which takes tuples too
@@ -71,12 +72,14 @@ class Wire:
 
 @dataclass(frozen=True)
 class Diagram:
-    """The boxes and wires of a graph, and the folded parts among the boxes."""
+    """The boxes and wires of a graph, the folded parts among the boxes, and for every node
+    the ids of the boxes and wires that stand for it alone, or of the part that it is in."""
 
     graph: Computation
     parts: tuple[Part, ...]
     boxes: tuple[Box, ...]
     wires: tuple[Wire, ...]
+    elements: tuple[tuple[str, ...], ...]
 
 
 def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
@@ -87,49 +90,44 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     if fold not in (None, True, False):
         raise ValueError(f"fold is True, False, or None for by itself, but got {fold!r}")
     parts = folded_parts(graph, fold)
-    boxes, wires = boxes_and_wires(graph, parts)
+    part_of = {id: part for part in parts for id in part.members}
+    boxes: dict[str, Box] = {}
+    wires: dict[str, Wire] = {}
+    starts: list[str] = []  # for every node, the box that its arrows start at
+    elements: list[tuple[str, ...]] = []
+    for node in graph.nodes:
+        part = part_of.get(node.id)
+        own = part.id if part else f"n{node.id}"
+        starts.append(own)
+        elements.append((own,))
+        if own not in boxes:
+            boxes[own] = part_box(graph, part) if part else node_box(graph, node)
+        for edge in graph.into[node.id]:
+            source = starts[edge.source]
+            if source == own:
+                continue
+            joined = part or edge.source in part_of  # what a folded box sends there is one arrow
+            id = f"{source}-{own}" if joined else f"e{node.id}-{edge.slot}"
+            if id in wires:
+                wires[id] = replace(wires[id], edges=(*wires[id].edges, edge))
+            else:
+                main, word = graph.nodes[edge.source].op is not None, slot(node, edge)
+                wires[id] = Wire(id, source, own, (edge,), None, "" if joined else word, main)
+        # A named result has a box of its own, outside of a folded part only if it is the output.
+        if node.op is not None and (node is graph.output or (node.name and not part)):
+            starts[-1], way = f"v{node.id}", f"r{node.id}"
+            elements[-1] = own, starts[-1], way
+            boxes[starts[-1]] = value_box(graph, node, starts[-1])
+            wires[way] = Wire(way, own, starts[-1], value=node)
     if len(boxes) > LARGEST and fold is not False:
         raise ValueError(
             f"the picture would have {len(boxes):,} boxes; give parts of the computation names, "
             'using `with scope("..."):`, so that they fold, or save it as .json'
         )
-    return Diagram(graph, parts, tuple(boxes), tuple(mark_skips(wires, len(boxes))))
-
-
-def boxes_and_wires(graph: Computation, parts: tuple[Part, ...]) -> tuple[list[Box], list[Wire]]:
-    """What is drawn for each node and each edge."""
-    part_of = {id: part for part in parts for id in part.members}
-    boxes: list[Box] = []
-    joined: dict[Any, Wire] = {}
-    leaves_from: list[str] = []  # for every node, the box that its arrows start at
-    drawn: set[str] = set()
-    for node in graph.nodes:
-        part = part_of.get(node.id)
-        own = part.id if part else f"n{node.id}"
-        leaves_from.append(own)
-        if part and part.id not in drawn:
-            drawn.add(part.id)
-            boxes.append(part_box(graph, part))
-        elif not part:
-            boxes.append(node_box(graph, node))
-        for edge in graph.into[node.id]:
-            source = leaves_from[edge.source]
-            if source == own:
-                continue
-            main = graph.nodes[edge.source].op is not None
-            if part or edge.source in part_of:  # what a folded box sends there is one arrow
-                key = (source, own)
-                known = joined.get(key, Wire(f"{source}-{own}", source, own, main=main))
-                joined[key] = replace(known, edges=(*known.edges, edge))
-            else:
-                id = f"e{node.id}-{edge.slot}"
-                joined[id] = Wire(id, source, own, (edge,), slot=slot(node, edge), main=main)
-        # A named result has a box of its own, outside of a folded part only if it is the output.
-        if node.op is not None and (node is graph.output or (node.name and not part)):
-            leaves_from[-1] = box = f"v{node.id}"
-            boxes.append(value_box(graph, node, box))
-            joined[box] = Wire(f"r{node.id}", own, box, value=node)
-    return boxes, list(joined.values())
+    arrows = tuple(wires.values())
+    if len(boxes) <= LARGEST:  # the sets of boxes in mark_skips grow with its square
+        arrows = mark_skips(arrows)
+    return Diagram(graph, parts, tuple(boxes.values()), arrows, tuple(elements))
 
 
 def slot(node: Node, edge: Edge) -> str:
@@ -142,26 +140,21 @@ def slot(node: Node, edge: Edge) -> str:
     return name[1:] if name in ("x1", "x2") else name
 
 
-def mark_skips(wires: list[Wire], boxes: int) -> list[Wire]:
+def mark_skips(wires: tuple[Wire, ...]) -> tuple[Wire, ...]:
     """The wires, those marked that lead around at least two other ops."""
-    if boxes > LARGEST:  # the sets of boxes below would grow with its square
-        return wires
     # For each box, as bits of an int, the boxes that lead to it over at least one, two and
     # three arrows. All wires into a box come before those out of it: its sets are complete.
     bit: dict[str, int] = {}
-    one: dict[str, int] = {}
-    two: dict[str, int] = {}
-    three: dict[str, int] = {}
+    one, two, three = (defaultdict[str, int](int) for _ in range(3))
     for wire in wires:
         source, target = wire.source, wire.target
-        start = bit.setdefault(source, 1 << len(bit))
-        one[target] = one.get(target, 0) | one.get(source, 0) | start
-        two[target] = two.get(target, 0) | one.get(source, 0)
-        three[target] = three.get(target, 0) | two.get(source, 0)
-    return [
+        one[target] |= one[source] | bit.setdefault(source, 1 << len(bit))
+        two[target] |= one[source]
+        three[target] |= two[source]
+    return tuple(
         replace(wire, skip=True) if wire.main and three[wire.target] & bit[wire.source] else wire
         for wire in wires
-    ]
+    )
 
 
 # Boxes
@@ -197,19 +190,15 @@ def part_box(graph: Computation, part: Part) -> Box:
     nodes = [graph.nodes[i] for i in part.members]
     ops = sum(node.op is not None for node in nodes)
     parameters = sum(node.kind == "parameter" for node in nodes)
-    count = f"{ops} ops, {parameters} parameters" if parameters else f"{ops} ops"
-    lines = (*part.lines, count)
-    ends = [
-        next(node for i in reversed(block) if (node := graph.nodes[i]).op) for block in part.blocks
-    ]
-    sizes = ["" if end.gradient is None else number(norm(end.gradient)) for end in ends]
+    lines = [*part.lines, f"{ops} ops" + (f", {parameters} parameters" if parameters else "")]
+    blocks = [[node for i in block if (node := graph.nodes[i]).op] for block in part.blocks]
+    ends = [block[-1].gradient for block in blocks]
+    sizes = ["" if g is None else f"|gradient| {number(norm(g))}" for g in ends]
     if len(sizes) > 1 and all(sizes):
-        lines = (*lines, f"|gradient| {sizes[0]} … {sizes[-1]}")
-    by_block = [
-        f"{b}: |gradient| {size}" for b, size in zip(part.names, sizes, strict=True) if size
-    ]
-    tooltip = "\n".join((*part.lines, *by_block))
-    return Box(part.id, lines, "folded", OP, tooltip, cluster=part.scope)
+        lines.append(f"{sizes[0]} … {sizes[-1].removeprefix('|gradient| ')}")
+    known = [f"{name}: {size}" for name, size in zip(part.names, sizes, strict=True) if size]
+    tooltip = "\n".join((*part.lines, *known))
+    return Box(part.id, tuple(lines), "folded", OP, tooltip, cluster=part.scope)
 
 
 def node_text(node: Node) -> str:

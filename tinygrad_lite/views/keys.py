@@ -33,9 +33,7 @@ HELP = """Keys
   up, down, page up, down  scroll
   q, Ctrl-C, Ctrl-D        quit"""
 
-PROMPTS = {"g": "go to step ", "r": "run to NAME, |g| < 1e-6, nan, blocked or wrong: "}
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-NORM = re.compile(r"\|\s*g\s*\|\s*(<=|>=|<|>)\s*(\S+)$")
 Condition = Callable[[Step], bool]
 CONDITIONS: dict[str, Condition] = {
     "nan": lambda step: not step.finite,
@@ -47,7 +45,10 @@ CONDITIONS: dict[str, Condition] = {
 class Walker:
     """A place among steps, moved by keys; see `drawing.terminal.Program`."""
 
-    prompts: Mapping[str, str] = PROMPTS
+    prompts: Mapping[str, str] = {
+        "g": "go to step ",
+        "r": "run to NAME, |g| < 1e-6, nan, blocked or wrong: ",
+    }
 
     def __init__(self, steps: Passes) -> None:
         self.steps = steps
@@ -83,76 +84,67 @@ class Walker:
     def press(self, key: str, argument: str = "") -> bool:
         """Do what a key says; False to quit."""
         self.message, was_help, self.help = "", self.help, False
-        here, last = self.at, len(self.steps) - 1
-        to = {"n": here + 1, "right": here + 1, "p": here - 1, "left": here - 1}
-        to |= {"home": 0, "end": last}
+        last = len(self.steps) - 1
         match key:
             case "q":
                 return False
+            case "n" | "right":
+                self.go(self.at + 1, "this is the last step")
+            case "p" | "left":
+                self.go(self.at - 1, "this is the first step")
+            case "home" | "end":
+                self.at = last if key == "end" else 0
             case "f" | "b":
                 self.turn("forward" if key == "f" else "backward")
             case "g" if argument.isdecimal() and 0 < int(argument) <= last + 1:
                 self.at = int(argument) - 1
             case "g" if argument:
                 self.message = f"there is no step {argument!r}; steps go from 1 to {last + 1}"
-            case "r":
+            case "r" if argument:
                 self.run(argument)
             case "v":
                 self.in_full = not self.in_full
             case "?" | "h":
                 self.help = not was_help
-            case _ if key in to:
-                self.move(to[key])
-            case _ if key not in ("g", "escape"):
+            case _ if key not in ("g", "r", "escape"):
                 self.message = f"no such key: {oneline(key)}; ? shows them all"
         return True
 
-    def move(self, to: int) -> None:
+    def go(self, to: int, otherwise: str) -> None:
         """Go to a step, or say that there is none."""
         if 0 <= to < len(self.steps):
             self.at = to
         else:
-            self.message = "this is the last step" if to > 0 else "this is the first step"
+            self.message = otherwise
 
     def turn(self, direction: str) -> None:
         """Go to the same op in the other direction."""
-        for i, step in enumerate(self.steps):
-            if step.id == self.step.id and step.direction == direction:
-                self.at = i
-                return
-        self.message = f"{self.step.output.name} has no {direction} step"
+        wanted = self.step.id, direction
+        found = (i for i, step in enumerate(self.steps) if (step.id, step.direction) == wanted)
+        self.go(next(found, -1), f"{self.step.output.name} has no {direction} step")
 
     def run(self, wanted: str) -> None:
         """Go on to the next step that `wanted` names or describes."""
-        if not wanted:
-            return
-        found, what = self.search(wanted)
-        if not what:
-            self.message = f"nothing here is called {oneline(wanted)}, and it is no condition (?)"
-        elif ahead := [i for i in found if i > self.at]:
-            self.at = ahead[0]
-        elif found:
-            places = ", ".join(str(i + 1) for i in found[:5])
-            self.message = f"{what} only before this step, at {places}"
-        else:
-            self.message = f"{what} at no step"
-
-    def search(self, wanted: str) -> tuple[list[int], str]:
-        """The steps that `wanted` names or describes, and what that is; "" if nothing."""
         names = [self.names(step) for step in self.steps]
         known = {name for some in names for name in some}
-        begun = {name for name in known if name.startswith(wanted)}
-        if chosen := ({wanted} & known) or begun:
-            return [i for i, some in enumerate(names) if chosen & set(some)], f"{wanted} comes"
-        holds = CONDITIONS.get(wanted.lower()) or norm_condition(wanted)
-        if holds is None:
-            return [], ""
-        return [i for i, s in enumerate(self.steps) if holds(s)], f"{oneline(wanted)} holds"
+        chosen = {wanted} & known or {name for name in known if name.startswith(wanted)}
+        condition = CONDITIONS.get(wanted.lower()) or norm_condition(wanted)
+        if chosen:
+            found, what = [bool(chosen & some) for some in names], f"{wanted} comes"
+        elif condition:
+            found, what = [condition(step) for step in self.steps], f"{oneline(wanted)} holds"
+        else:
+            self.message = f"nothing here is called {oneline(wanted)}, and it is no condition (?)"
+            return
+        places = [i for i, holds in enumerate(found) if holds]
+        before = ", ".join(str(i + 1) for i in places[:5])
+        otherwise = f"{what} only before this step, at {before}" if places else f"{what} at no step"
+        self.go(next((i for i in places if i > self.at), -1), otherwise)
 
     @staticmethod
-    def names(step: Step) -> list[str]:
+    def names(step: Step) -> set[str]:
         """What a step can be run to by: the name it makes, and, backward, those it sends to."""
-        return [step.output.name, *(send.recipient for send in step.sends)]
+        return {step.output.name, *(send.recipient for send in step.sends)}
 
     def complete(self, beginning: str) -> str:
         """The longest text that all names with this beginning share."""
@@ -162,7 +154,7 @@ class Walker:
 
 def norm_condition(wanted: str) -> Condition | None:
     """Whether a gradient's norm is as ``|g| < 1e-6`` says; None if that is not what is said."""
-    if not (found := NORM.match(wanted)):
+    if not (found := re.match(r"\|\s*g\s*\|\s*(<=|>=|<|>)\s*(\S+)$", wanted)):
         return None
     try:
         compare, bound = COMPARE[found[1]], float(found[2])

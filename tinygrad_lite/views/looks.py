@@ -32,22 +32,26 @@ def picture(
     `scale` is that of its widths, by default the one that fits this picture."""
     if direction not in ("LR", "TB"):
         raise ValueError(f"the direction is 'LR' or 'TB', but got {direction!r}")
-    graph = diagram.graph
-    if look is None:
-        scale = scale or Scale.of(wire.magnitude for wire in diagram.wires)
-        look = gradient_look(scale)
-        legend = gradient_legend(diagram.wires, scale)
-        caption = caption or gradient_caption(graph)
+    graph, wires = diagram.graph, diagram.wires
     output = oneline(graph.output.name or "the output")
+    if look is None:
+        shared = scale or Scale.of(wire.magnitude for wire in wires)
+        legend = gradient_legend(wires, shared)
+        caption = caption or gradient_caption(graph, output)
+
+        def look(wire: Wire) -> Look:
+            return gradient_look(wire, shared)
+
+    arrows = (
+        Arrow(w.id, w.source, w.target, look(w), tooltip(w, graph), w.slot, 4 if w.main else 1)
+        for w in wires
+    )
     return Picture(
         boxes=diagram.boxes,
-        arrows=tuple(
-            Arrow(w.id, w.source, w.target, look(w), tooltip(w, graph), w.slot, 4 if w.main else 1)
-            for w in diagram.wires
-        ),
+        arrows=tuple(arrows),
         title=f"How {output} was computed",
         description=text_tree(graph),
-        caption=" ".join(filter(None, (caption, folding_note(diagram)))),
+        caption=f"{caption} {folding_note(diagram)}".strip(),
         legend=tuple(legend),
         direction=direction,
     )
@@ -63,19 +67,15 @@ def tooltip(wire: Wire, graph: Computation) -> str:
         gradient = f"norm {number(wire.magnitude)}"
     if wire.value is not None:
         return f"gradient of {oneline(wire.value.name or 'the output')}: {gradient}"
-
-    def name(id: int) -> str:
-        node = graph.nodes[id]
-        return str(node.name or node.symbol)
-
-    ways = {f"{oneline(name(e.source))} into {name(e.target)}" for e in wire.edges}
+    ends = [[graph.nodes[i] for i in (edge.source, edge.target)] for edge in wire.edges]
+    names = [[str(node.name or node.symbol) for node in pair] for pair in ends]
+    ways = {f"{oneline(source)} into {target}" for source, target in names}
     way = ways.pop() if len(ways) == 1 else f"{len(wire.edges)} edges"
     return f"{way}: {gradient}"
 
 
-def gradient_caption(graph: Computation) -> str:
+def gradient_caption(graph: Computation, output: str) -> str:
     """The caption's sentence about where the numbers came from."""
-    output = oneline(graph.output.name or "the output")
     start = graph.output.gradient
     if start is None:
         return f"Arrows point from operand to result. No gradient of {output} has been computed."
@@ -101,35 +101,23 @@ def folding_note(diagram: Diagram) -> str:
 # Looks
 
 
-def gradient_look(scale: Scale) -> Callable[[Wire], Look]:
-    """How a wire shows its gradient: the norm as width and number, and every other kind
-    in a way of its own."""
-
-    def look(wire: Wire) -> Look:
-        shown = APPEARANCE[wire.traffic]
-        if wire.traffic is State.GRADIENT:
-            size = wire.magnitude
-            if wire.skip:
-                return Look(scale.width(size), ORANGE, "dashed", f"skip {number(size)}")
-            return Look(scale.width(size), COLOURS[shown.colour], shown.dash, number(size))
-        label = not_finite(wire) if wire.traffic is State.NAN else shown.symbol
-        return Look(shown.width, COLOURS[shown.colour], shown.dash, label, shown.head)
-
-    return look
-
-
-def not_finite(wire: Wire) -> str:
-    """NaN, or ∞ if there is no NaN."""
-    parts = [e.contribution for e in wire.edges]
-    if wire.value is not None:
-        parts = [wire.value.gradient]
-    return "NaN" if any(p is not None and np.isnan(p).any() for p in parts) else "∞"
+def gradient_look(wire: Wire, scale: Scale) -> Look:
+    """A gradient's norm as width and number, and every other state in a way of its own."""
+    shown, size = APPEARANCE[wire.traffic], wire.magnitude
+    colour, width, dash, label = COLOURS[shown.colour], shown.width, shown.dash, shown.symbol
+    if wire.traffic is State.GRADIENT:
+        width, label = scale.width(size), number(size)
+        if wire.skip:
+            colour, dash, label = ORANGE, "dashed", f"skip {label}"
+    elif wire.traffic is State.NAN:
+        parts = [wire.value.gradient] if wire.value else [e.contribution for e in wire.edges]
+        label = "NaN" if any(p is not None and np.isnan(p).any() for p in parts) else "∞"
+    return Look(width, colour, dash, label, shown.head)
 
 
 def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
     """A line for each kind of arrow in the picture."""
     seen = {wire.traffic: wire for wire in reversed(wires)}  # the first of each state
-    show = gradient_look(scale)
     entries = []
     if seen.pop(State.GRADIENT, None):
         shown = APPEARANCE[State.GRADIENT]
@@ -140,7 +128,7 @@ def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
     if any(wire.skip and wire.traffic is State.GRADIENT for wire in wires):
         entries.append(Entry("skip: around other ops", Look(4, ORANGE, "dashed")))
     order = [state for state in reversed(State) if state in seen]
-    entries += [Entry(APPEARANCE[state].words, show(seen[state])) for state in order]
+    entries += [Entry(APPEARANCE[s].words, gradient_look(seen[s], scale)) for s in order]
     if any(wire.slot for wire in wires):
         entries.append(Entry("which operand", "1, 2"))
     return entries

@@ -43,7 +43,6 @@ def steps_page(steps: Passes) -> str:
     while n:
         arrays, files = Arrays(), Files(steps[:n] if sources else ())
         data = page_data(steps[:n], arrays, files, views, left_out)
-        size = LARGEST
         for limit in LIMITS:
             if limit > LIMITS[-1] and arrays.elements(limit) * 4 > LARGEST:
                 continue
@@ -72,8 +71,7 @@ def page_data(
     steps: Passes, arrays: Arrays, files: Files, views: list[dict[str, Any]], left_out: str
 ) -> dict[str, Any]:
     """What the page's script reads, but for the arrays."""
-    record = steps.record
-    graph = record.graph
+    graph = steps.record.graph
     return {
         "title": f"Steps of {oneline(graph.output.name or 'a computation', 80)}",
         "note": steps.note,
@@ -81,7 +79,7 @@ def page_data(
         "leftOut": left_out,
         "steps": [step_data(step, arrays, files) for step in steps],
         "files": files.shown,
-        "names": record.names,
+        "names": steps.record.names,
         "nodes": [
             [oneline(node.name or ""), node.op or node.kind, oneline("/".join(node.scope), 60)]
             for node in graph
@@ -90,7 +88,7 @@ def page_data(
             [e.source, e.target, e.slot, int(e.traffic is not State.NO_GRADIENT)]
             for e in graph.edges
         ],
-        "complete": [list(item) for item in record.complete.items()],
+        "complete": list(steps.record.complete.items()),
         "remarks": {state: shown.remark for state, shown in APPEARANCE.items() if shown.remark},
         "views": [{key: view[key] for key in view if key != "svg"} for view in views],
     }
@@ -114,10 +112,9 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
             {
                 "to": x.id, "slot": x.slot, "name": x.recipient,
                 "rule": f"dL/d{x.recipient} = {x.formula.result}",
-                "where": list(x.formula.where), "words": x.formula.words, "numbers": x.numbers,
+                "where": x.formula.where, "words": x.formula.words, "numbers": x.numbers,
                 "array": arrays.add(x.contribution), "soFar": arrays.add(x.accumulated),
-                "traffic": x.traffic,
-                "check": None if x.check is None else [x.check.verdict, str(x.check)],
+                "traffic": x.traffic, "check": x.check and [x.check.verdict, str(x.check)],
             }
             for x in step.sends
         ],
@@ -125,42 +122,40 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
 
 
 class Arrays:
-    """The arrays of a page, each kept once."""
+    """The arrays of a page with their summaries, each kept once under a number."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[np.ndarray, Summary]] = []
-        self.known: dict[Any, int] = {}
+        self.kept: dict[Any, tuple[int, np.ndarray, Summary]] = {}
 
     def add(self, array: np.ndarray) -> int:
         """The number under which an array is kept."""
         # Small arrays are known by what they hold, large ones by where: the graph keeps them.
         what = array.tobytes() if array.size <= 64 else (array.ctypes.data, array.strides)
         key = (array.shape, array.dtype.str, what)
-        if key not in self.known:
-            self.known[key] = len(self.kept)
-            self.kept.append((array, summary(array)))
-        return self.known[key]
+        if key not in self.kept:
+            self.kept[key] = len(self.kept), array, summary(array)
+        return self.kept[key][0]
 
     def elements(self, limit: int) -> int:
         """How many elements are stored under a limit."""
-        return sum(array.size for array, _ in self.kept if array.size <= limit)
+        return sum(array.size for _, array, _ in self.kept.values() if array.size <= limit)
 
     def stored(self, limit: int) -> list[dict[str, Any]]:
         """Every array's summary; its elements up to `limit`, else a shrunken picture."""
-        return [array_data(array, known, limit) for array, known in self.kept]
+        return [array_data(array, known, limit) for _, array, known in self.kept.values()]
 
 
 def array_data(array: np.ndarray, known: Summary, limit: int) -> dict[str, Any]:
     """An array as the page's script reads it."""
-    sizes = {"min": known.least, "mean": known.mean, "max": known.largest, "norm": known.norm}
-    made: dict[str, Any] = {"shape": list(array.shape), "dtype": known.dtype}
-    made |= {name: None if x is None else short_number(x) for name, x in sizes.items()}
-    made |= {"nan": known.nans, "inf": known.infinities}
+    span = [None] * 3 if known.range is None else map(short_number, known.range)
+    made: dict[str, Any] = {"shape": array.shape, "dtype": known.dtype}
+    made |= zip(("min", "mean", "max"), span, strict=True)
+    made |= {"norm": short_number(known.norm), "nan": known.nans, "inf": known.infinities}
     if array.size <= limit:
-        made["data"] = [short_number(x) for x in array.ravel().tolist()]
+        made["data"] = list(map(short_number, array.ravel().tolist()))
     elif array.ndim > 1 and limit > LIMITS[-1]:
         small = block_means(array, max(4, min(48, math.isqrt(limit))))
-        made["thumb"] = [list(small.shape), [short_number(x, 3) for x in small.ravel().tolist()]]
+        made["thumb"] = [small.shape, [short_number(x, 3) for x in small.ravel().tolist()]]
     return made
 
 
@@ -174,15 +169,13 @@ def short_number(x: float, digits: int = 6) -> float | int | str:
 
 
 def block_means(array: np.ndarray, most: int) -> np.ndarray:
-    """The first matrix of an array, its blocks replaced by their means, so that it has at
-    most so many rows and columns."""
+    """The first matrix of an array in at most so many rows and columns, each the mean of some."""
     matrix = array[(0,) * (array.ndim - 2)].astype(float)
     for axis in (0, 1):
         n = matrix.shape[axis]
-        cuts = np.linspace(0, n, min(n, most) + 1).astype(int)[:-1]
-        counts = np.diff([*cuts, n])
-        shape = (-1, 1) if axis == 0 else (1, -1)
-        matrix = np.add.reduceat(matrix, cuts, axis=axis) / counts.reshape(shape)
+        cuts = np.linspace(0, n, min(n, most) + 1).astype(int)
+        counts = np.expand_dims(np.diff(cuts), 1 - axis)
+        matrix = np.add.reduceat(matrix, cuts[:-1], axis=axis) / counts
     return matrix
 
 
@@ -190,22 +183,18 @@ class Files:
     """The source files of some steps: whole, or the lines around what is stepped."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
-        lines: dict[str, set[int]] = {}
+        stepped: dict[str, set[int]] = {}
         for step in steps:
             if step.source is not None and linecache.getline(*step.source):
-                lines.setdefault(step.source[0], set()).add(step.source[1])
-        self.numbers = {file: i for i, file in enumerate(lines)}
+                stepped.setdefault(step.source[0], set()).add(step.source[1])
+        self.numbers = {file: i for i, file in enumerate(stepped)}
         self.shown = []
-        for file, marked in lines.items():
-            text = [printable(line.rstrip("\n")) for line in linecache.getlines(file)]
-            first, last = 1, len(text)
-            if len(text) > FILE:
-                first, last = max(1, min(marked) - 40), min(len(text), max(marked) + 40)
-                last = min(last, first + FILE)
+        for file, lines in stepped.items():
+            text = [printable(line.rstrip("\n"))[:400] for line in linecache.getlines(file)]
+            first = 1 if len(text) <= FILE else max(1, min(lines) - 40)
+            last = len(text) if len(text) <= FILE else min(max(lines) + 40, first + FILE)
             name = source_place((file, 0), 60).removesuffix(":0")
-            self.shown.append(
-                {"name": name, "first": first, "lines": [x[:400] for x in text[first - 1 : last]]}
-            )
+            self.shown.append({"name": name, "first": first, "lines": text[first - 1 : last]})
 
     def place(self, source: tuple[str, int] | None) -> list[int] | None:
         """The number of a file, and the line; None if it is not shown."""
@@ -217,29 +206,19 @@ class Files:
 def views_of(graph: Computation) -> list[dict[str, Any]]:
     """The picture of the graph as `.save("g.svg")` draws it, and the one folded (or
     unfolded) instead, if that is another; with what stands where in them."""
-    first = diagram(graph)
-    views = [view(first)]
-    if first.parts and len(graph) <= DRAWN:
-        views.append(view(diagram(graph, False)))
-    elif not first.parts and (folded := diagram(graph, True)).parts:
-        views.append(view(folded))
-    return views
+    shown = [diagram(graph)]
+    folded = bool(shown[0].parts)
+    if not folded or len(graph) <= DRAWN:
+        other = diagram(graph, not folded)
+        shown += [other] if bool(other.parts) != folded else []
+    return list(map(view, shown))
 
 
 def view(shown: Diagram) -> dict[str, Any]:
     """One picture of the graph, and the ids of the elements for each node and edge."""
-    part_of = {i: part.id for part in shown.parts for i in part.members}
-    drawn = {box.id for box in shown.boxes}
-    elements = [
-        [id for id in (part_of.get(i, f"n{i}"), f"v{i}") if id in drawn]
-        for i in range(len(shown.graph))
-    ]
-    for wire in shown.wires:
-        if wire.value is not None:
-            elements[wire.value.id].append(wire.id)
     return {
         "svg": svg(picture(shown)),
         "folded": bool(shown.parts),
-        "nodes": elements,
+        "nodes": shown.elements,
         "edges": {f"{e.target}-{e.slot}": wire.id for wire in shown.wires for e in wire.edges},
     }
