@@ -1,12 +1,7 @@
 """The command line: ``tinygrad-lite COMMAND FILE.py:NAME``.
 
 Every command runs the user's script and looks at the tensor it left under NAME. A command
-is a function that takes the parsed arguments, made known by `@command`, which also gives
-it its options and the worked line in its help:
-
-    @command("tinygrad-lite profile net.py:loss", Profile, OUTPUT, JSON)
-    def show_profile(args):  # its docstring is the help
-        answer(lambda y: [profile(y)], args)
+is a function of the parsed arguments below a `@command`, and its docstring is its help.
 
 What the script prints goes to standard error, so standard output holds the result alone.
 A user's mistake is one sentence there and exit status 2; an error in the user's script is
@@ -15,17 +10,17 @@ shown as Python would, without our own lines, and has exit status 1.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
 import sys
 import traceback
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,68 +37,63 @@ from .recorded.trace import named_parameters
 from .tensor import Tensor
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+PARSER = ArgumentParser(
+    prog="tinygrad-lite",
+    description="Look at a computation: run a script and take the tensor it left under a name.",
+    epilog="examples:",
+    formatter_class=RawDescriptionHelpFormatter,
+)
+COMMANDS = PARSER.add_subparsers(dest="command", required=True, metavar="COMMAND")
+Run = Callable[[Namespace], None]
+Option = tuple[list[str], dict[str, Any]]
 
 
-class Mistake(Exception):  # noqa: N818 - the error is the user's
-    """Something in the command that its user can put right; the text says how."""
-
-
-class ScriptError(Exception):
-    """The user's script failed; the text is all that is to be printed."""
-
-
-Run = Callable[[argparse.Namespace], None]
-
-
-class Command(NamedTuple):
-    """A worked line, the kind of result that is saved (so that a file name is refused before
-    the script runs), the arguments, and the function, whose docstring is the help."""
-
-    example: str
-    result: type[Result]
-    arguments: Sequence[tuple[Any, ...]]
-    run: Run
-
-
-COMMANDS: dict[str, Command] = {}
-
-
-def command(
-    example: str, result: type[Result], *arguments: tuple[Any, ...]
-) -> Callable[[Run], Run]:
-    """Make a function a command, by the name in the example. Each of `arguments` is what
-    `add_argument` takes: the flags, then a dict of its keywords. FILE.py:NAME is there
-    already, as `args.target`."""
+def command(example: str, result: type[Result], *options: Option) -> Callable[[Run], Run]:
+    """Make a function a command, by the name in the example. A file name under which `result`
+    cannot be saved is refused before the script runs."""
 
     def define(run: Run) -> Run:
-        COMMANDS[example.split()[1]] = Command(example, result, arguments, run)
+        what = run.__doc__ or ""
+        sub = COMMANDS.add_parser(
+            example.split()[1],
+            help=what[:1].lower() + what[1:-1],
+            description=what,
+            epilog=f"example:\n  {example}\n\nArguments after -- are the script's own.",
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        for flags, keywords in (TARGET, *options):
+            sub.add_argument(*flags, **keywords)
+        sub.set_defaults(run=run, suffixes=result.suffixes)
+        PARSER.epilog = f"{PARSER.epilog}\n  {example}"
         return run
 
     return define
 
 
+def option(flags: str, help: str, **keywords: Any) -> Option:
+    """An argument of a command: its flags, and what else `add_argument` takes."""
+    return flags.split(), {"help": help, **keywords}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the result is the exit status: 0, 1 (the script failed), 2 (a mistake)."""
-    given = list(sys.argv[1:] if argv is None else argv)
+    """Run a command; the result is the exit status: 0, or 2 for a mistake.
+
+    Raises: SystemExit where the script failed, with what is to be printed, and as argparse does.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without these letters shows "?"
             stream.reconfigure(errors="replace")
-    # What follows "--" is the script's.
-    split = given.index("--") if "--" in given else len(given)
-    args = parser().parse_args(given[:split])
-    args.rest = given[split + 1 :]
-    chosen = COMMANDS[args.command]
+    given = list(sys.argv[1:] if argv is None else argv)
+    split = given.index("--") if "--" in given else len(given)  # what follows is the script's
+    args = PARSER.parse_args(given[:split], Namespace(rest=given[split + 1 :], json=False))
     try:
         if args.output:
-            check_target(Path(args.output), chosen.result.suffixes)
-        chosen.run(args)
+            check_target(Path(args.output), args.suffixes)
+        args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ScriptError as error:
-        print(error, file=sys.stderr, end="")
-        return 1
-    except (Mistake, ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"tinygrad-lite: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -111,114 +101,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser with all commands."""
-    top = argparse.ArgumentParser(
-        prog="tinygrad-lite",
-        description="Look at a computation: run a script and take the tensor it left under a name.",
-        epilog="\n".join(["examples:", *(f"  {made.example}" for made in COMMANDS.values())]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, made in COMMANDS.items():
-        what = made.run.__doc__ or ""
-        sub = commands.add_parser(
-            name,
-            help=what[:1].lower() + what[1:-1],
-            description=what,
-            epilog=f"example:\n  {made.example}\n\nArguments after -- are the script's own.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument(
-            "target", metavar="FILE.py:NAME", help="a script and the name of a tensor in it"
-        )
-        for *flags, keywords in made.arguments:
-            sub.add_argument(*flags, **keywords)
-    return top
-
-
-OUTPUT = (
-    "-o", "--output",
-    {"metavar": "FILE", "help": "write a file instead of text; its suffix says of which kind"},
-)  # fmt: skip
-JSON = ("--json", {"action": "store_true", "help": "print the numbers as JSON"})
-WRT = (
-    "--wrt",
-    {"metavar": "NAME", "action": "append",
-     "help": "a parameter, by the name of its tensor (default: every named one)"},
-)  # fmt: skip
+TARGET = option("target", "a script and the name of a tensor in it", metavar="FILE.py:NAME")
+OUTPUT = option("-o --output", "write a file instead of text; its suffix says of which kind",
+                metavar="FILE")  # fmt: skip
+JSON = option("--json", "print the numbers as JSON", action="store_true")
+WRT = option("--wrt", "a parameter, by the name of its tensor (default: every named one)",
+             metavar="NAME", action="append")  # fmt: skip
 
 
 @command(
-    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg",
-    Graph, OUTPUT,
-    ("--direction", {"choices": ["LR", "TB"], "default": "LR",
-                     "help": "left to right (default) or top to bottom"}),
-    ("--fold", {"action": argparse.BooleanOptionalAction,
-                "help": "draw scopes as one box each (default: only in large graphs)"}),
-    ("--gradient", {"action": "store_true",
-                    "help": "send a gradient of ones back, where the script did not"}),
+    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg", Graph, OUTPUT,
+    option("--direction", "left to right (default) or top to bottom",
+           choices=["LR", "TB"], default="LR"),
+    option("--fold", "draw scopes as one box each (default: only in large graphs)",
+           action=BooleanOptionalAction),
+    option("--gradient", "send a gradient of ones back, where the script did not",
+           action="store_true"),
 )  # fmt: skip
-def show_graph(args: argparse.Namespace) -> None:
+def show_graph(args: Namespace) -> None:
     """Show what a tensor was computed from, and its gradients."""
-    tensor = tensor_at(args.target, args.rest)
+    (tensor,) = tensors_at([args.target], args.rest)
     if args.gradient:
         take_ones(tensor, args.target)
-    found = graph(tensor)
-    if args.output:
-        found.save(args.output, direction=args.direction, fold=args.fold)
-    else:
-        print(found)
+    report(args, [graph(tensor)], direction=args.direction, fold=args.fold)
 
 
 @command(
-    "tinygrad-lite paths examples/skip_networks.py:G --wrt W1",
-    Paths, WRT,
-    ("--by", {"choices": ["scope", "depth"],
-              "help": "group the paths by the scopes they enter, or by how many"}),
+    "tinygrad-lite paths examples/skip_networks.py:G --wrt W1", Paths, WRT,
+    option("--by", "group the paths by the scopes they enter, or by how many",
+           choices=["scope", "depth"]),
     OUTPUT, JSON,
 )  # fmt: skip
-def show_paths(args: argparse.Namespace) -> None:
+def show_paths(args: Namespace) -> None:
     """List the paths a gradient takes to each parameter, with their shares."""
-
-    def ask(tensor: Tensor) -> Sequence[Any]:
-        wanted = parameters(tensor, args.wrt)
-        if args.by:
-            return path_classes(tensor, wanted, args.by)
-        return [paths(tensor, wrt) for wrt in wanted]
-
-    answer(ask, args)
+    if args.by:
+        answer(args, lambda y: path_classes(y, parameters(y, args.wrt), args.by))
+    else:
+        answer(args, lambda y: [paths(y, wrt) for wrt in parameters(y, args.wrt)])
 
 
 @command(
-    "tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg",
-    Flow, WRT, OUTPUT, JSON,
-)  # fmt: skip
-def show_flow(args: argparse.Namespace) -> None:
+    "tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg", Flow, WRT, OUTPUT, JSON
+)
+def show_flow(args: Namespace) -> None:
     """Say which share of a gradient travels through each edge."""
-    answer(lambda y: [flow(y, wrt) for wrt in parameters(y, args.wrt)], args)
+    answer(args, lambda y: [flow(y, wrt) for wrt in parameters(y, args.wrt)])
 
 
-@command(
-    "tinygrad-lite profile examples/deep_residual.py:F",
-    Profile, OUTPUT, JSON,
-)  # fmt: skip
-def show_profile(args: argparse.Namespace) -> None:
+@command("tinygrad-lite profile examples/deep_residual.py:F", Profile, OUTPUT, JSON)
+def show_profile(args: Namespace) -> None:
     """Print the size of the gradient layer by layer, and where it is lost."""
-    answer(lambda y: [profile(y)], args)
+    answer(args, lambda y: [profile(y)])
 
 
 @command(
-    "tinygrad-lite compare examples/skip_networks.py:F G",
-    Comparison,
-    ("other", {"metavar": "NAME", "help": "the second tensor: a name in the same script, "
-                                          "or FILE.py:NAME"}),
+    "tinygrad-lite compare examples/skip_networks.py:F G", Comparison,
+    option("other", "the second tensor: a name in the same script, or FILE.py:NAME",
+           metavar="NAME"),
     WRT,
-    ("--by", {"choices": ["scope", "depth"], "default": "scope",
-              "help": "how paths are grouped: by the scopes they enter, or by how many"}),
+    option("--by", "how paths are grouped: by the scopes they enter, or by how many",
+           choices=["scope", "depth"], default="scope"),
     OUTPUT, JSON,
 )  # fmt: skip
-def show_compare(args: argparse.Namespace) -> None:
+def show_compare(args: Namespace) -> None:
     """Hold the gradients of two outputs against each other, path by path."""
     file = args.target.rpartition(":")[0]
     targets = (args.target, args.other if ":" in args.other else f"{file}:{args.other}")
@@ -230,19 +175,18 @@ def show_compare(args: argparse.Namespace) -> None:
     found = compare(first, second, args.wrt, both, by=args.by)
     if any(summed):
         found = replace(found, note="The cotangent is ones, where the script ran no backward.")
-    report([found], args)
+    report(args, [found])
 
 
 @command(
-    "tinygrad-lite step examples/skip_networks.py:G --html steps.html",
-    Steps,
-    ("--html", {"metavar": "FILE", "dest": "output", "help": "write one offline page instead"}),
-    ("--check", {"action": "store_true", "help": "hold each rule against a finite difference"}),
+    "tinygrad-lite step examples/skip_networks.py:G --html steps.html", Steps,
+    option("--html", "write one offline page instead", metavar="FILE", dest="output"),
+    option("--check", "hold each rule against a finite difference", action="store_true"),
 )  # fmt: skip
-def show_steps(args: argparse.Namespace) -> None:
+def show_steps(args: Namespace) -> None:
     """Step forth and back through a computation, op by op."""
     with source_lines():
-        tensor = tensor_at(args.target, args.rest)
+        (tensor,) = tensors_at([args.target], args.rest)
     if tensor.requires_grad:
         take_ones(tensor, args.target)  # the steps say of what the gradients are
     found = steps(tensor, check=args.check)
@@ -252,21 +196,21 @@ def show_steps(args: argparse.Namespace) -> None:
         found.interactive()
 
 
-def answer(ask: Callable[[Tensor], Sequence[Any]], args: argparse.Namespace) -> None:
+def answer(args: Namespace, ask: Callable[[Tensor], Sequence[Any]]) -> None:
     """Ask something of the tensor at the target; if ones were taken for its cotangent, the
     answers are said to be those of its sum."""
-    tensor = tensor_at(args.target, args.rest)
+    (tensor,) = tensors_at([args.target], args.rest)
     summed = take_ones(tensor, args.target)
     found = ask(tensor)
-    report([replace(x, output=f"sum({x.output})") for x in found] if summed else found, args)
+    report(args, [replace(x, output=f"sum({x.output})") for x in found] if summed else found)
 
 
-def report(results: Sequence[Any], args: argparse.Namespace) -> None:
-    """Print results as text or JSON, or save the one there is."""
+def report(args: Namespace, results: Sequence[Any], **options: Any) -> None:
+    """Print results as text or JSON, or save the one there is, with these options."""
     if args.output and len(results) != 1:
-        raise Mistake(f"a picture shows one parameter, but there are {len(results)}: give --wrt")
+        raise ValueError(f"a picture shows one parameter, but there are {len(results)}: give --wrt")
     if args.output:
-        results[0].save(args.output)
+        results[0].save(args.output, **options)
     elif args.json:
         print(json_text([result.to_json() for result in results]))
     else:
@@ -275,12 +219,9 @@ def report(results: Sequence[Any], args: argparse.Namespace) -> None:
 
 def take_ones(tensor: Tensor, target: str) -> bool:
     """Where the script ran no backward, let every question start from ones, and so from the
-    gradient of the sum; true if that is another than the tensor's own.
-
-    Raises: Mistake if the tensor requires no gradient.
-    """
+    gradient of the sum; true if that is another than the tensor's own."""
     if not tensor.requires_grad:
-        raise Mistake(f"{target} requires no gradient, so there is none to follow")
+        raise ValueError(f"{target} requires no gradient, so there is none to follow")
     if hasattr(tensor, "cotangent"):
         return False
     tensor.cotangent = np.ones(tensor.shape, tensor.dtype)
@@ -288,86 +229,65 @@ def take_ones(tensor: Tensor, target: str) -> bool:
 
 
 def parameters(output: Tensor, names: Sequence[str] | None) -> list[Tensor]:
-    """The named parameters of a computation, or those asked for.
-
-    Raises: Mistake if there are none, or not the one asked for.
-    """
+    """The named parameters of a computation, or those asked for."""
     found = named_parameters(output)
     if not found:
-        raise Mistake("no parameter has a name; name them, as in Tensor(..., name='W1')")
+        raise ValueError("no parameter has a name; name them, as in Tensor(..., name='W1')")
     for name in names or ():
         if name not in found:
-            raise Mistake(f"no parameter is named {name!r}; there are {', '.join(found)}")
+            raise ValueError(f"no parameter is named {name!r}; there are {', '.join(found)}")
     return [found[name] for name in names or found]
 
 
-def tensor_at(target: str, arguments: Sequence[str] = ()) -> Tensor:
-    """Run the script of a ``FILE.py:NAME`` and give the tensor it left under NAME.
-
-    Raises: as `tensors_at`.
-    """
-    return tensors_at((target,), arguments)[0]
-
-
-def tensors_at(targets: Sequence[str], arguments: Sequence[str] = ()) -> list[Tensor]:
-    """The tensor of each ``FILE.py:NAME``; a script that comes twice is run once.
-
-    Raises: Mistake if there is no such file or name, or it is not a Tensor; ScriptError if
-    the script fails.
-    """
-    places = [place(target) for target in targets]
-    ran = {file: run_script(Path(file), arguments) for file in dict.fromkeys(f for f, _ in places)}
+def tensors_at(targets: Sequence[str], arguments: Sequence[str]) -> list[Tensor]:
+    """The tensor of each ``FILE.py:NAME``; a script that comes twice is run once."""
+    places = [split_target(target) for target in targets]
+    ran = {file: run_script(Path(file), arguments) for file in dict(places)}
     return [tensor_named(name, ran[file], file) for file, name in places]
 
 
-def place(target: str) -> tuple[str, str]:
-    """The script and the name in ``FILE.py:NAME``. Raises: Mistake if it is not that."""
-    file, colon, name = target.rpartition(":")
-    if not colon or not name.isidentifier() or not file:
-        raise Mistake(
-            "say which tensor of which script as FILE.py:NAME, for example net.py:loss; "
-            f"got {target!r}"
-        )
+def split_target(target: str) -> tuple[str, str]:
+    """The script and the name in ``FILE.py:NAME``."""
+    file, _, name = target.rpartition(":")
+    if not file or not name.isidentifier():
+        how = "say which tensor of which script as FILE.py:NAME, for example net.py:loss"
+        raise ValueError(f"{how}; got {target!r}")
     if not Path(file).is_file():
         wrong = "is a folder" if Path(file).is_dir() else "does not exist"
-        raise Mistake(f"the script {file!r} {wrong}")
+        raise ValueError(f"the script {file!r} {wrong}")
     return file, name
 
 
 def tensor_named(name: str, names: dict[str, Any], file: str) -> Tensor:
-    """The tensor a script left under a name. Raises: Mistake if there is none."""
+    """The tensor a script left under a name."""
     if isinstance(names.get(name), Tensor):
         return names[name]
     tensors = [key for key, value in names.items() if isinstance(value, Tensor)]
     close = get_close_matches(name, tensors, n=3, cutoff=0.5) or tensors[:8]
     hint = f"; its tensors include {', '.join(close)}" if close else "; it left no tensor at all"
     if name in names:
-        raise Mistake(f"{name} in {file} is not a Tensor but {type(names[name]).__name__}{hint}")
-    raise Mistake(f"{file} left nothing under the name {name}{hint}")
+        raise ValueError(f"{name} in {file} is not a Tensor but {type(names[name]).__name__}{hint}")
+    raise ValueError(f"{file} left nothing under the name {name}{hint}")
 
 
-def run_script(path: Path, arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Run a script as ``python FILE`` does, and give the names it left.
-
-    Its own folder comes first in `sys.path`, it is called ``__main__``, and `sys.argv`
-    holds its path and `arguments`. What it prints goes to standard error. That it calls
-    ``sys.exit(0)`` is no failure. Its tensors without a name are called as its variables.
-    """
+def run_script(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run a script as ``python FILE`` does, and give the names it left; what it prints goes to
+    standard error, and its tensors without a name are called as its variables."""
     script = ModuleType("__main__")
     script.__file__ = str(path)
     sys.modules["__main__"] = script
     sys.argv = [str(path), *arguments]
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr):
             # dont_inherit: this file's own __future__ imports are not the script's.
             exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), script.__dict__)
     except SystemExit as stop:
         if stop.code not in (None, 0):
             said = f"{stop.code}\n" if isinstance(stop.code, str) else ""
-            raise ScriptError(f"{said}tinygrad-lite: {path} ended with an error\n") from None
+            raise SystemExit(f"{said}tinygrad-lite: {path} ended with an error") from None
     except Exception as error:
-        raise ScriptError(script_traceback(error)) from None
+        raise SystemExit(script_traceback(error)) from None
     name_by_variables(script.__dict__)
     return script.__dict__
 
@@ -389,4 +309,4 @@ def script_traceback(error: BaseException) -> str:
         users = [frame for frame in part.stack if not frame.filename.startswith(PACKAGE)]
         part.stack = traceback.StackSummary.from_list(users)
         part = part.__cause__ or part.__context__
-    return "".join(report.format())
+    return "".join(report.format()).removesuffix("\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,10 +15,8 @@ def check_target(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse a file name that cannot be saved to, before any work is done."""
     if path.suffix.lower() not in suffixes:
         found = f"ends in {path.suffix}" if path.suffix else "has no suffix"
-        raise ValueError(
-            f"the file name says the format, but {str(path)!r} {found}; "
-            f"use one of {', '.join(suffixes)}"
-        )
+        known = f"use one of {', '.join(suffixes)}"
+        raise ValueError(f"the file name says the format, but {str(path)!r} {found}; {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; make it first")
 
@@ -31,9 +28,8 @@ def save_file(
     the bytes for a suffix."""
     target = Path(path)
     check_target(target, suffixes)
-    made = content(target.suffix.lower())
     with whole_file(target) as file:
-        file.write(made)
+        file.write(content(target.suffix.lower()))
 
 
 @contextlib.contextmanager
@@ -57,12 +53,6 @@ def json_text(data: Any) -> str:
 
 
 def strict(data: Any) -> Any:
-    """Plain data with numbers that JSON lacks as strings that `float` reads: "NaN",
-    "Infinity" or "-Infinity"."""
-    if isinstance(data, dict):
-        return {key: strict(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [strict(value) for value in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
-    return data
+    """Plain data as it comes back from JSON; numbers that JSON lacks are strings that `float`
+    reads: "NaN", "Infinity" or "-Infinity"."""
+    return json.loads(json.dumps(data), parse_constant=str)

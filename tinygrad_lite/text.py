@@ -33,13 +33,9 @@ def oneline(text: str, limit: int = 24) -> str:
 
 def printable(text: str) -> str:
     """`text` with everything but newlines made fit for XML and a terminal."""
-    return text if text.isprintable() else "".join(map(printable_letter, text))
-
-
-@cache
-def printable_letter(c: str) -> str:
-    """A character, or U+FFFD in its place."""
-    return c if c.isprintable() or c == "\n" else "\ufffd"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def text_width(text: str, size: float) -> float:
@@ -94,34 +90,29 @@ def tree(
     │  └─ x
     └─ → x
     """
-    out: list[str] = []
+    out = [line(root)]
     seen = {root}
-    later = deque([root])
+    later: deque[Item] = deque()
+
+    def write(item: Item, indent: str) -> None:
+        """What stands below an item that is itself written."""
+        below = list(children(item))
+        for i, (note, child) in enumerate(below, 1):
+            mark, inner = ("├─ ", "│  ") if i < len(below) else ("└─ ", "   ")
+            if child in seen:
+                out.append(f"{indent}{mark}→ {name(child)}{note}")
+                continue
+            seen.add(child)
+            out.append(f"{indent}{mark}{line(child)}{note}")
+            if len(indent) < 3 * (deepest - 1):
+                write(child, indent + inner)
+            elif list(children(child)):
+                out[-1] += f"   ↳ {name(child)}"
+                later.append(child)
+
+    write(root, "")
     while later:
         top = later.popleft()
-        out.append(line(top) if top == root else f"↳ {name(top)}")
-        stack = branches("", children(top))
-        while stack:
-            indent, item, note, last = stack.pop()
-            start = indent + ("└─ " if last else "├─ ")
-            if item in seen:
-                out.append(f"{start}→ {name(item)}{note}")
-                continue
-            seen.add(item)
-            below = branches(indent + ("   " if last else "│  "), children(item))
-            if below and len(indent) >= 3 * (deepest - 1):
-                out.append(f"{start}{line(item)}{note}   ↳ {name(item)}")
-                later.append(item)
-                continue
-            out.append(start + line(item) + note)
-            stack.extend(below)
+        out.append(f"↳ {name(top)}")
+        write(top, "")
     return "\n".join(out)
-
-
-def branches(
-    indent: str, children: Iterable[tuple[str, Item]]
-) -> list[tuple[str, Item, str, bool]]:
-    """What is to be printed below an item, the first at the end: the indent, the child, its
-    note, and whether it is the last child."""
-    found = list(children)
-    return [(indent, x, note, i == len(found) - 1) for i, (note, x) in enumerate(found)][::-1]

@@ -31,8 +31,6 @@ from .tensor import Tensor
 
 __all__ = ["SGD", "Adam", "batches", "he_normal", "load", "save", "xavier_normal"]
 
-# Optimisers
-
 
 class Optimiser:
     """What moves parameters along their gradients. `lr`, the learning rate, may be changed
@@ -45,10 +43,8 @@ class Optimiser:
         self.parameters, self.lr = list(parameters), lr
         for t in self.parameters:
             if t.op is not None or not t.requires_grad:
-                raise TypeError(
-                    f"{describe(t)} cannot be trained: a parameter is made as Tensor(data, "
-                    "requires_grad=True)"
-                )
+                made = "a parameter is made as Tensor(data, requires_grad=True)"
+                raise TypeError(f"{describe(t)} cannot be trained: {made}")
 
     def step(self) -> None:
         """Move each parameter, and forget its `.grad`, so that the next backward starts
@@ -92,12 +88,9 @@ class Adam(Optimiser):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
+        self, parameters: Iterable[Tensor], lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
         self.betas, self.eps = betas, eps
         self.moments: dict[int, tuple[int, Any, Any]] = {}
@@ -130,11 +123,8 @@ def xavier_normal(
 ) -> np.ndarray:
     """Normal numbers of standard deviation sqrt(2 / (inputs + outputs)), for layers with
     tanh or sigmoid (Glorot and Bengio 2010)."""
-    taps = np.prod(shape[2:])
-    return (rng.standard_normal(shape) * np.sqrt(2 / (taps * (shape[0] + shape[1])))).astype(dtype)
-
-
-# Batches
+    both = np.prod(shape[2:]) * (shape[0] + shape[1])
+    return (rng.standard_normal(shape) * np.sqrt(2 / both)).astype(dtype)
 
 
 def batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]:
@@ -149,9 +139,6 @@ def batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]
         raise ValueError(f"a batch must hold at least 1, but size is {size}")
     order = rng.permutation(n)
     return (order[i : i + size] for i in range(0, n, size))
-
-
-# A file
 
 
 def save(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
@@ -184,15 +171,17 @@ def load(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
             found = dict(file)
     except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{os.fspath(path)} is not a file of parameters: {error}") from None
+    wrong = [
+        f"{name} has shape {found[name].shape} and dtype {found[name].dtype} there, and "
+        f"{t.shape} and {t.dtype} here"
+        for name, t in named.items()
+        if name in found and (found[name].shape, found[name].dtype) != (t.shape, t.dtype)
+    ]
     if found.keys() != named.keys():
-        raise misfit(path, f"it holds {listed(found)}, not {listed(named)}")
-    for name, t in named.items():
-        if (found[name].shape, found[name].dtype) != (t.shape, t.dtype):
-            raise misfit(
-                path,
-                f"{name} has shape {found[name].shape} and dtype {found[name].dtype} there, and "
-                f"{t.shape} and {t.dtype} here",
-            )
+        there, here = (", ".join(sorted(names)) or "nothing" for names in (found, named))
+        wrong = [f"it holds {there}, not {here}"]
+    if wrong:
+        raise ValueError(f"{os.fspath(path)} does not fit these parameters: {wrong[0]}")
     for name, t in named.items():
         t.data = found[name]
 
@@ -207,13 +196,3 @@ def by_name(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"two parameters are named {t.name!r}; give each a name of its own")
         named[t.name] = t
     return named
-
-
-def misfit(path: str | os.PathLike[str], why: str) -> ValueError:
-    """What to say of a file of other parameters."""
-    return ValueError(f"{os.fspath(path)} does not fit these parameters: {why}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names for an error."""
-    return ", ".join(sorted(names)) or "nothing"

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .picture import dark_style
+from .svg import dark_style
 
 HERE = Path(__file__).parent
 LARGEST = 5_000_000  # bytes of a page, at most
@@ -25,22 +25,21 @@ LARGEST = 5_000_000  # bytes of a page, at most
 
 def page(title: str, pictures: Sequence[str], data: Mapping[str, Any]) -> str:
     """The page as HTML: `pictures` are the SVG of each view, `data` what page.js reads."""
-    style = (HERE / "page.css").read_text("utf-8") + dark_style(
-        '[data-theme="dark"] .tinygrad-lite'
+    frame, style, script = (
+        (HERE / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     )
-    script = (HERE / "page.js").read_text("utf-8")
+    style += dark_style('[data-theme="dark"] .tinygrad-lite')
+    # The page's own theme colours the pictures.
+    views = (re.sub("<style>.*?</style>", "", svg, count=1, flags=re.DOTALL) for svg in pictures)
+    sources = f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}"
     parts = {
-        "policy": (
-            f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; "
-            "base-uri 'none'; form-action 'none'"
-        ),
+        "policy": f"{sources}; base-uri 'none'; form-action 'none'",
         "title": html.escape(title),
         "style": style,
         "script": script,
-        "views": "\n".join(f'<div class="view" hidden>{inline_svg(svg)}</div>' for svg in pictures),
+        "views": "\n".join(f'<div class="view" hidden>{view}</div>' for view in views),
         "data": embed_json(data),
     }
-    frame = (HERE / "page.html").read_text("utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], frame)
 
 
@@ -55,12 +54,6 @@ def embed_json(data: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def inline_svg(svg: str) -> str:
-    """An SVG of ours as part of a page, whose own theme colours it."""
-    svg = re.sub(r"<style>.*?</style>", "", svg, count=1, flags=re.DOTALL)
-    return re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg)
 
 
 def notebook_frame(page: str, height: int = 640) -> str:

@@ -9,7 +9,7 @@ around the drawing: title, legend, caption. For example:
         arrows=(Arrow("e0", "n0", "n1", Look(width=3, color=BLUE, label="0.29")),),
         title="the sigmoid of x",
     )
-    save(picture, "sigmoid.svg")  # render.py
+    Path("sigmoid.svg").write_text(svg(picture))  # render.py
 
 The ids of boxes and arrows become the ids of their elements in the SVG, so a web page can
 light them. Boxes with the same `cluster`, a tuple of names from the outside in, are drawn
@@ -62,6 +62,11 @@ class Look:
     dash: Dash = "solid"
     label: str = ""
     head: Literal["normal", "open", "blocked"] = "normal"
+
+    @property
+    def thickness(self) -> float:
+        """The width that is drawn, whatever number `width` is."""
+        return min(max(self.width, 0.1), 20.0) if math.isfinite(self.width) else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,12 @@ class Picture:
     direction: Direction = "LR"
     heading: str = ""  # drawn above the picture: its name, where several stand together
 
+    @property
+    def frames(self) -> list[tuple[str, ...]]:
+        """The frames around boxes, each by its names, those outside before those inside."""
+        paths = (b.cluster[:i] for b in self.boxes for i in range(1, len(b.cluster) + 1))
+        return list(dict.fromkeys(paths))
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -162,15 +173,6 @@ class Scale:
         return self.thin + (self.thick - self.thin) * min(max(above, 0.0), 1.0)
 
 
-def dark_style(scope: str) -> str:
-    """The CSS that exchanges the colours inside `scope` for those of the dark theme."""
-    return "".join(
-        f'{scope} [{what}="{light}"]{{{what}:{dark}}}'
-        for light, dark in DARK.items()
-        for what in ("fill", "stroke")
-    )
-
-
 def dot(picture: Picture, captioned: bool = False) -> str:
     """The Graphviz source of the drawing itself; its legend and caption stand outside it,
     or, with `captioned`, the caption below it."""
@@ -191,34 +193,25 @@ def dot(picture: Picture, captioned: bool = False) -> str:
     if len(picture.boxes) > LARGE:  # an input used 70 times along a chain: 2.4 s, not 63
         graph.graph_attr |= {"nslimit": "1", "nslimit1": "1"}
     frames: dict[tuple[str, ...], graphviz.Digraph] = {(): graph}
+    for i, path in enumerate(picture.frames, 1):
+        frames[path] = graphviz.Digraph(
+            name=f"cluster_{i}",
+            graph_attr={
+                "id": f"scope{i}",
+                "label": escape(oneline(path[-1])), "tooltip": escape(printable(path[-1])),
+                # From the top to the bottom, arrows come in where the name would be.
+                "labelloc": "b" if picture.direction == "TB" else "t", "labeljust": "l",
+                "style": "rounded,dashed", "color": PALE,
+                "fontcolor": GREY, "margin": "9", "penwidth": "1",
+            },
+        )  # fmt: skip
     for box in picture.boxes:
-        frame(picture, box.cluster, frames).node(box.id, **box_attributes(box))
-    for path in reversed(list(frames)[1:]):  # a frame is complete before it goes into its own
+        frames[box.cluster].node(box.id, **box_attributes(box))
+    for path in reversed(picture.frames):  # a frame is complete before it goes into its own
         frames[path[:-1]].subgraph(frames[path])
     for arrow in picture.arrows:
         graph.edge(arrow.source, arrow.target, **arrow_attributes(arrow))
     return str(graph.source)
-
-
-def frame(
-    picture: Picture, path: tuple[str, ...], frames: dict[tuple[str, ...], graphviz.Digraph]
-) -> graphviz.Digraph:
-    """The frame named by `path`, made (after those around it) if it is new."""
-    for part in (path[:depth] for depth in range(1, len(path) + 1)):
-        if part not in frames:
-            frames[part] = graphviz.Digraph(
-                name=f"cluster_{len(frames)}",
-                graph_attr={
-                    "id": f"scope{len(frames)}",
-                    "label": escape(oneline(part[-1])),
-                    "tooltip": escape(printable(part[-1])),
-                    # From the top to the bottom, arrows come in where the name would be.
-                    "labelloc": "b" if picture.direction == "TB" else "t", "labeljust": "l",
-                    "style": "rounded,dashed", "color": PALE,
-                    "fontcolor": GREY, "margin": "9", "penwidth": "1",
-                },
-            )  # fmt: skip
-    return frames[path]
 
 
 def box_attributes(box: Box) -> dict[str, str]:
@@ -243,8 +236,7 @@ def box_attributes(box: Box) -> dict[str, str]:
 
 def arrow_attributes(arrow: Arrow) -> dict[str, str]:
     """An arrow as Graphviz attributes."""
-    look = arrow.look
-    width = min(max(look.width, 0.1), 20.0) if math.isfinite(look.width) else 1.0
+    look, width = arrow.look, arrow.look.thickness
     made = {
         "id": arrow.id, "color": look.color, "penwidth": f"{width:.2f}",
         "weight": str(arrow.weight),

@@ -1,36 +1,21 @@
 """The finished SVG: what Graphviz laid out, with title, legend and caption around it.
 
-Graphviz places boxes and arrows; everything else is done here, so that it never floats
-inside the layout and stays the same whichever Graphviz was used: tooltips, a background,
-colours for a dark screen, text that a screen reader finds, and no comment or date.
+Graphviz places boxes and arrows; everything else is done here, so that it never floats inside
+the layout and stays the same whichever Graphviz was used.
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 from ..text import oneline, printable, text_width
-from .picture import (
-    FONT,
-    FRAME,
-    GREY,
-    INK,
-    PAPER,
-    SIZE,
-    SMALL,
-    Arrow,
-    Box,
-    Entry,
-    Look,
-    Picture,
-    dark_style,
-)  # fmt: skip
+from .picture import DARK, FONT, FRAME, GREY, INK, PAPER, SIZE, SMALL, Arrow, Entry, Look, Picture
 
-SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+SVG = "http://www.w3.org/2000/svg"
+SHAPES = ("path", "polygon", "ellipse", "polyline", "text")
 MARGIN = 12.0
 NARROWEST = 420.0  # room for the legend below a small picture
 DESCRIPTION = 20_000  # characters of it, at most
@@ -39,20 +24,15 @@ DESCRIPTION = 20_000  # characters of it, at most
 def compose(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
     """One SVG of the pictures, one below the other, each with its heading; then the
     captions, and one legend for all."""
-    root = document(
-        "; ".join(p.title for p in pictures if p.title),
-        shorten("\n\n".join(p.description for p in pictures if p.description)),
-    )
-    drawings = [drawing(p, layouts[i], i) for i, p in enumerate(pictures)]
-    width = max(NARROWEST, *(w for _, w, _ in drawings))
-    y = MARGIN
-    for picture, (group, _, height) in zip(pictures, drawings, strict=True):
+    description = "\n\n".join(p.description for p in pictures if p.description)
+    root = document("; ".join(p.title for p in pictures if p.title), shorten(description))
+    width, y = NARROWEST, MARGIN
+    for i, picture in enumerate(pictures):
         if picture.heading:
             text(root, MARGIN, y + SIZE, oneline(picture.heading, 80), size=13, font_weight="bold")
             y += 22
-        group.set("transform", f"translate({MARGIN:g} {y:g}) {group.get('transform')}")
-        root.append(group)
-        y += height + MARGIN
+        wide, high = draw(root, picture, layouts[i], f"p{i}-" * (i > 0), y)
+        width, y = max(width, wide), y + high + MARGIN
     for caption in dict.fromkeys(p.caption for p in pictures if p.caption):
         for line in wrap(caption, width, SMALL):
             text(root, MARGIN, y + SMALL, line, color=GREY, size=SMALL)
@@ -63,166 +43,143 @@ def compose(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
 
 def document(title: str, description: str) -> ET.Element:
     """An SVG with title, description and style, and a sheet of paper to draw on."""
-    root = ET.Element("svg", {"xmlns": SVG[1:-1], "role": "img", "class": "tinygrad-lite"})
-    add(root, "title").text = printable(oneline(title, 200))
-    add(root, "desc").text = printable(description)
-    add(root, "style").text = style()
+    root = ET.Element("svg", {"xmlns": SVG, "role": "img", "class": "tinygrad-lite"})
+    dark = dark_style(".tinygrad-lite")
+    add(root, "title", oneline(title, 200))
+    add(root, "desc", description)
+    add(root, "style", f"@media (prefers-color-scheme:dark){{{dark}}}")
     add(root, "rect", fill=PAPER)
     return root
 
 
+def dark_style(scope: str) -> str:
+    """The CSS that exchanges the colours inside `scope` for those of the dark theme."""
+    return "".join(
+        f'{scope} [{what}="{light}"]{{{what}:{dark}}}'
+        for light, dark in DARK.items()
+        for what in ("fill", "stroke")
+    )
+
+
 def source(root: ET.Element, width: float, height: float) -> str:
     """The text of a document, once its size is known."""
-    for name, size in (("width", width), ("height", height)):
-        root.set(name, f"{size:.0f}pt")
-        root[3].set(name, f"{size:.0f}")  # the paper
-    root.set("viewBox", f"0 0 {width:.0f} {height:.0f}")
+    set_size(root, width, height)
+    root[3].attrib |= {"width": f"{width:.0f}", "height": f"{height:.0f}"}  # the paper
     ET.indent(root, "")
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def style() -> str:
-    """Colours for a dark screen, and letters that stay readable on an arrow."""
-    return f"@media (prefers-color-scheme:dark){{{dark_style('.tinygrad-lite')}}}"
+def set_size(root: ET.Element, width: float, height: float) -> None:
+    """Say of what size an SVG is."""
+    w, h = f"{width:.0f}", f"{height:.0f}"
+    root.attrib |= {"width": f"{w}pt", "height": f"{h}pt", "viewBox": f"0 0 {w} {h}"}
 
 
-def drawing(picture: Picture, layout: str, index: int) -> tuple[ET.Element, float, float]:
-    """The group of Graphviz's elements, its width and its height, cleaned.
+def extent(document: str) -> tuple[float, float]:
+    """Width and height of an SVG."""
+    width, height = document.split('viewBox="', 1)[1].split('"', 1)[0].split()[2:]
+    return float(width), float(height)
 
-    Each box, arrow and frame keeps its id (with "p1-" before it in the second picture,
-    and so on), gets its kind as class and its tooltip as title.
+
+def parse(document: str) -> ET.Element:
+    """The elements of an SVG, without their namespace."""
+    return ET.fromstring(document.replace(f'xmlns="{SVG}"', "", 1))
+
+
+def draw(
+    root: ET.Element, picture: Picture, layout: str, prefix: str, y: float
+) -> tuple[float, float]:
+    """Add the elements of Graphviz's layout, cleaned; their width and height.
+
+    Each box, arrow and frame keeps its id, with `prefix` before it, gets its kind as class and
+    its tooltip as title.
     """
-    laid_out = ET.fromstring(layout)
-    _, _, width, height = (float(x) for x in laid_out.attrib["viewBox"].split())
-    top = laid_out.find(f"{SVG}g")
-    assert top is not None
-    arrows = {arrow.id: arrow for arrow in picture.arrows}
+    top = parse(layout)[0]
     boxes = {box.id: box for box in picture.boxes}
+    arrows = {arrow.id: arrow for arrow in picture.arrows}
+    tips = {f"scope{i}": path[-1].strip() for i, path in enumerate(picture.frames, 1)}
+    tips |= {x.id: x.tooltip for x in picture.arrows} | {x.id: x.tooltip for x in picture.boxes}
     ends = heads(top)
-    into: dict[str, list[Head]] = {}  # of a box, the heads of the arrows that end there
+    into = defaultdict(list)  # of a box, the directions of the arrows that end there
     for arrow in picture.arrows:
         if arrow.id in ends:
-            into.setdefault(arrow.target, []).append(ends[arrow.id])
-    group = ET.Element("g", {"transform": translation(top.attrib["transform"])})
-    for part in (part for part in top.findall(f"{SVG}g") if "class" in part.attrib):
+            into[arrow.target].append(ends[arrow.id][1])
+    shift = top.attrib["transform"].rpartition("translate")[2]  # it also says scale and rotate
+    group = add(root, "g", transform=f"translate({MARGIN:g} {y:g}) translate{shift}")
+    names = ET.Element("g", {"class": "names"})  # of frames, on top: no arrow crosses them
+    # Frames, arrows, boxes, as the alphabet has it: no arrow crosses a box.
+    for part in sorted(top.iterfind("g[@class]"), key=lambda part: part.attrib["class"]):
         name, kind = part.attrib["id"], part.attrib["class"]
-        words, tip = kind, frame_tip(part)
-        if name in boxes:
-            words, tip = f"{kind} {boxes[name].kind}", boxes[name].tooltip
-        elif name in arrows:
-            tip = arrows[name].tooltip
-        copy = add(group, "g", id=f"p{index}-" * (index > 0) + name, **{"class": words})
-        if tip:
-            add(copy, "title").text = printable(tip)
+        words = f"{kind} {boxes[name].kind}" if name in boxes else kind
+        copy = add(group, "g", id=prefix + name, **{"class": words})
+        if tips.get(name):
+            add(copy, "title", tips[name])
         for shape in part.iter():
-            tag = shape.tag.removeprefix(SVG)
-            if tag == "text" and name in arrows and name in ends:
+            is_text = shape.tag == "text"
+            if is_text and name in ends:
                 mates = into[arrows[name].target]
-                place_label(shape, arrows[name], ends[name], mates, picture.direction)
-            if tag in ("path", "polygon", "ellipse", "polyline", "text"):
-                copy.append(plain_shape(shape, rim=tag == "text" and kind != "node"))
-    put_in_order(group)
-    return group, width, height
-
-
-def frame_tip(part: ET.Element) -> str:
-    """The whole name of a frame, from where Graphviz puts its tooltip."""
-    link = part.find(f".//{SVG}a")
-    return "" if link is None else link.get(f"{XLINK}title", "").strip()
-
-
-def put_in_order(group: ET.Element) -> None:
-    """Put on top what is read: no arrow crosses a box, or the name of a frame."""
-    order = {"cluster": 0, "edge": 1, "node": 2}
-    group[:] = sorted(group, key=lambda part: order[part.attrib["class"].split()[0]])
-    names = ET.Element("g", {"class": "names"})
-    for frame in group.findall("g[@class='cluster']"):
-        for name in frame.findall("text"):
-            frame.remove(name)
-            names.append(name)
+                place_label(shape, arrows[name], *ends[name], mates, picture.direction)
+            if shape.tag in SHAPES:
+                parent = names if is_text and kind == "cluster" else copy
+                add_shape(parent, shape, rim=is_text and kind != "node")
     group.append(names)
+    return extent(layout)
 
 
-class Head(NamedTuple):
-    """Where an arrow's line ends, and its direction there."""
-
-    x: float
-    y: float
-    dx: float
-    dy: float
-
-
-def heads(group: ET.Element) -> dict[str, Head]:
-    """The heads of all arrows that Graphviz drew, by their ids."""
+def heads(group: ET.Element) -> dict[str, tuple[complex, complex]]:
+    """Where the line of each arrow ends, and its direction there, as x + iy."""
     found = {}
-    for part in group.iterfind(f"{SVG}g[@class='edge']"):
-        path = part.find(f".//{SVG}path")
-        numbers = re.findall(r"-?[\d.]+", path.attrib["d"]) if path is not None else []
-        if len(numbers) >= 4:
-            x0, y0, x1, y1 = map(float, numbers[-4:])
-            length = math.hypot(x1 - x0, y1 - y0) or 1.0
-            found[part.attrib["id"]] = Head(x1, y1, (x1 - x0) / length, (y1 - y0) / length)
+    for part in group.iterfind("g[@class='edge']"):
+        for path in part.iter("path"):
+            x0, y0, x1, y1 = map(float, re.findall(r"-?[\d.]+", path.attrib["d"])[-4:])
+            line = complex(x1 - x0, y1 - y0)
+            found[part.attrib["id"]] = complex(x1, y1), line / (abs(line) or 1.0)
     return found
 
 
 def place_label(
-    label: ET.Element, arrow: Arrow, head: Head, mates: Sequence[Head], direction: str
+    label: ET.Element, arrow: Arrow, end: complex, to: complex, mates: list[complex], direction: str
 ) -> None:
-    """Move an arrow's label off the line, of whose width Graphviz takes no note; and the
-    mark of its slot beside the head, on the side away from the other operands (`mates`)."""
-    x, y = float(label.attrib["x"]), float(label.attrib["y"])
-    away = arrow.look.width / 2
+    """Move an arrow's label off the line, of whose width Graphviz takes no note; and the mark
+    of its slot beside the head, on the side away from the directions of the other operands."""
+    place = complex(float(label.attrib["x"]), float(label.attrib["y"]))
+    away = arrow.look.thickness / 2
     if arrow.mark and (label.text or "").strip() == arrow.mark:
-        if direction == "LR":
-            left = head.dy >= sum(mate.dy for mate in mates) / len(mates)
-        else:
-            left = head.dx < sum(mate.dx for mate in mates) / len(mates)
-        off = (away + 6) * (1 if left else -1)  # along (dy, -dx), to the left of the arrow
-        x, y = head.x + off * head.dy, head.y - off * head.dx + 3
-    elif direction == "LR":
-        y -= away
+        mean = sum(mates) / len(mates)
+        left = to.imag >= mean.imag if direction == "LR" else to.real < mean.real
+        aside = to * (-1j if left else 1j)  # y runs downwards
+        place = end + (away + 6) * aside + 3j
     else:
-        x += away
-    label.attrib |= {"x": f"{x:.2f}", "y": f"{y:.2f}"}
+        place += -1j * away if direction == "LR" else away
+    label.attrib |= {"x": f"{place.real:.2f}", "y": f"{place.imag:.2f}"}
 
 
-def translation(transform: str) -> str:
-    """The translation out of Graphviz's transform, which also says scale and rotate."""
-    found = re.search(r"translate\(([^)]*)\)", transform)
-    return found.group(0) if found else ""
-
-
-def plain_shape(shape: ET.Element, rim: bool) -> ET.Element:
+def add_shape(group: ET.Element, shape: ET.Element, rim: bool) -> None:
     """A shape with only what draws it, colours written as our palette writes them; text
     that stands on lines gets a rim of the paper's colour."""
-    copy = ET.Element(shape.tag.removeprefix(SVG))
-    copy.text = (shape.text or "").strip()
-    for name, value in shape.attrib.items():
-        if not name.startswith("{"):
-            colour = name in ("fill", "stroke") and value.startswith("#")
-            copy.set(name, value.upper() if colour else value)
+    plain = {k: x.upper() if x[:1] == "#" else x for k, x in shape.items() if k[0] != "{"}
     if rim:
-        copy.attrib |= {"stroke": PAPER, "stroke-width": "3", "stroke-linejoin": "round"}
-        copy.set("paint-order", "stroke")
-    return copy
+        plain |= {"stroke": PAPER, "stroke-width": "3", "stroke-linejoin": "round"}
+        plain |= {"paint-order": "stroke"}
+    ET.SubElement(group, shape.tag, plain).text = (shape.text or "").strip()
 
 
 def legend(root: ET.Element, entries: Sequence[Entry], width: float, y: float) -> float:
     """The legend's samples and texts in rows, each kind once; where the next thing goes."""
     x = MARGIN
-    entries = list({entry.text: entry for entry in entries}.values())
-    for entry in entries:
+    for entry in {entry.text: entry for entry in entries}.values():
         room = 42 + text_width(entry.text, SMALL)
         if x > MARGIN and x + room > width + MARGIN:
             x, y = MARGIN, y + 18
-        sample(root, entry.sample, x, y + 8)
-        text(root, x + 32, y + 11, entry.text, color=INK, size=SMALL)
+        draw_sample(root, entry, x, y + 8)
+        text(root, x + 32, y + 11, entry.text, size=SMALL)
         x += room + 14
     return y + 18 if entries else y
 
 
-def sample(root: ET.Element, shown: Look | Box | str, x: float, y: float) -> None:
+def draw_sample(root: ET.Element, entry: Entry, x: float, y: float) -> None:
     """A short piece of line, a small box, or a few letters, as the legend shows it."""
+    shown = entry.sample
     if isinstance(shown, str):
         text(root, x + 6, y + 3, shown, color=GREY, size=SMALL)
     elif isinstance(shown, Look):
@@ -247,14 +204,15 @@ def text(
     **more: str,
 ) -> None:  # fmt: skip
     """A line of text that starts at (x, y)."""
-    line = add(root, "text", x=x, y=y, font_family=FONT, font_size=size, fill=color, **more)
-    line.text = printable(words)
+    add(root, "text", words, x=x, y=y, font_family=FONT, font_size=size, fill=color, **more)
 
 
-def add(root: ET.Element, tag: str, **attributes: str | float) -> ET.Element:
-    """A new element; for a hyphen in an attribute's name stands an underscore."""
+def add(root: ET.Element, tag: str, words: str = "", **attributes: str | float) -> ET.Element:
+    """A new element with a text; for a hyphen in an attribute's name stands an underscore."""
     shown = ((name, x if isinstance(x, str) else f"{x:g}") for name, x in attributes.items())
-    return ET.SubElement(root, tag, {name.replace("_", "-"): x for name, x in shown})
+    element = ET.SubElement(root, tag, {name.replace("_", "-"): x for name, x in shown})
+    element.text = printable(words)
+    return element
 
 
 def wrap(words: str, width: float, size: float) -> list[str]:

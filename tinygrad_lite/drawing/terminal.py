@@ -1,8 +1,7 @@
 """A text that is walked through by single keys, in a terminal, with the standard library alone.
 
 `curses` reads the keys, follows resizing, and puts the terminal back however the walk ends.
-Where there is no curses (Windows) or no such terminal, the same commands are typed on a
-line each. Without a terminal at all, `interact` says so and the caller prints instead.
+Where there is no curses (Windows) or no such terminal, commands are typed on a line each.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ class Program(Protocol):
     it; it returns False to end. `complete` lengthens the beginning of a word.
     """
 
-    @property
-    def prompts(self) -> Mapping[str, str]:
-        """The keys after which something is typed, and what asks for it."""
+    prompts: Mapping[str, str]  # the keys after which something is typed, and what asks for it
 
     def lines(self, width: int) -> list[str]:
         """The text, in lines of at most `width` characters; the first is a heading."""
@@ -42,25 +39,20 @@ def interact(program: Program) -> bool:
     terminal to do it in, and nothing was shown."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    curses = usable_curses()
-    if curses is None:
+    try:
+        import curses
+
+        curses.setupterm()
+        capable = curses.tigetstr("cup") and curses.tigetstr("clear")  # it moves its cursor
+    except Exception:  # not installed, or of an unknown terminal, curses.error
+        capable = None
+    if not capable:
         interact_by_line(program)
         return True
     with suppress(KeyboardInterrupt):
         curses.set_escdelay(25)
         curses.wrapper(lambda screen: Walk(screen, program, curses).run())
     return True
-
-
-def usable_curses() -> Any:
-    """The curses module; None where there is none, or the terminal cannot move its cursor."""
-    try:
-        import curses
-
-        curses.setupterm()
-    except Exception:  # not installed, or of an unknown terminal, curses.error
-        return None
-    return curses if curses.tigetstr("cup") and curses.tigetstr("clear") else None
 
 
 def interact_by_line(program: Program) -> None:
@@ -93,52 +85,42 @@ class Walk:
             self.curses.curs_set(0)
         going = True
         while going:
-            self.draw(self.program.status(self.width))
+            height, width = self.size
+            self.draw(self.program.status(width))
             key = self.read()
-            if key in ("up", "down", "pageup", "pagedown"):
-                page = self.height - 2
-                self.top += {"up": -1, "down": 1, "pageup": -page, "pagedown": page}[key]
-            elif key in self.program.prompts:
-                argument = self.ask(self.program.prompts[key])
-                going = argument is None or self.go(key, argument)
-            elif key:
-                going = self.go(key)
-
-    def go(self, key: str, argument: str = "") -> bool:
-        """Do what a key says, at the top of the text again."""
-        self.top = 0
-        return self.program.press(key, argument)
+            key = self.names.get(key, "" if isinstance(key, int) else key)
+            scroll = {"up": -1, "down": 1, "pageup": 2 - height, "pagedown": height - 2}.get(key)
+            argument = self.ask(self.program.prompts[key]) if key in self.program.prompts else ""
+            if scroll is not None:
+                self.top += scroll
+            elif key and argument is not None:
+                self.top = 0
+                going = self.program.press(key, argument)
 
     @property
-    def height(self) -> int:
-        """Lines on the screen."""
-        return int(self.screen.getmaxyx()[0])
+    def size(self) -> tuple[int, int]:
+        """Lines on the screen, and characters on a line: in the last, some terminals wrap."""
+        height, width = self.screen.getmaxyx()
+        return height, max(20, width - 1)
 
-    @property
-    def width(self) -> int:
-        """Characters on a line; the last is left free, where some terminals wrap."""
-        return max(20, int(self.screen.getmaxyx()[1]) - 1)
-
-    def read(self) -> str:
-        """The next key by its name; "q" at the end of input."""
-        for _ in range(5):
-            try:
-                key = self.screen.get_wch()
-            except self.curses.error:
-                continue  # a signal came, or the input has ended (then it happens each time)
-            return self.names.get(key, "" if isinstance(key, int) else key)
-        return "q"
+    def read(self) -> Any:
+        """The next character, or the code of another key; Ctrl-D at the end of input."""
+        for _ in range(5):  # an error is a signal that came; or the end, and comes each time
+            with suppress(self.curses.error):
+                return self.screen.get_wch()
+        return "\x04"
 
     def draw(self, status: str) -> None:
         """The text from `top` on, and the status in the last line."""
-        lines, room = self.program.lines(self.width), self.height - 1
+        height, width = self.size
+        lines, room = self.program.lines(width), height - 1
         self.top = max(0, min(self.top, len(lines) - room))
         self.screen.erase()
         for y, line in enumerate(lines[self.top : self.top + room]):
             self.put(y, line, self.curses.A_NORMAL if y + self.top else self.curses.A_BOLD)
         if len(lines) > self.top + room:
             self.put(room - 1, f"  … {len(lines) - self.top - room + 1} more lines (down)")
-        self.put(self.height - 1, status, self.curses.A_REVERSE)
+        self.put(room, status, self.curses.A_REVERSE)
         self.screen.refresh()
 
     def put(self, y: int, text: str, look: int = 0) -> None:
@@ -146,17 +128,14 @@ class Walk:
         with suppress(self.curses.error):  # the terminal may just have become smaller
             self.screen.move(y, 0)
             self.screen.clrtoeol()
-            self.screen.addnstr(y, 0, text.replace("\0", " "), self.width, look)
+            self.screen.addnstr(y, 0, text.replace("\0", " "), self.size[1], look)
 
     def ask(self, prompt: str) -> str | None:
         """What is typed after `prompt`; None if Escape is pressed instead."""
         typed = ""
         while True:
             self.draw(f"{prompt}{typed}_")
-            try:
-                key = self.screen.get_wch()
-            except self.curses.error:
-                return None
+            key = self.read()
             if key in ("\n", "\r", self.curses.KEY_ENTER):
                 return typed.strip()
             if key in ("\x1b", "\x04"):
