@@ -27,7 +27,7 @@ from ..recorded.trace import Trace, coherence, operands, scope_entered, title, t
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
-from .result import Breakdown, Chart
+from .result import Breakdown, Chart, Piece, plain
 
 By = Literal["scope", "depth"] | Callable[[Edge], Any]
 OTHER = "other"  # the key of what a cap has put together
@@ -35,9 +35,11 @@ REST: Any = object()  # stands for OTHER until the end, so that a key "other" of
 
 
 @dataclass(frozen=True, slots=True)
-class PathClass:
+class PathClass(Piece):
     """All paths with one key: how many, what they carry together, and its signed share of
     the gradient (None where the gradient vanishes)."""
+
+    numbers = ("count", "norm", "share")
 
     count: int
     contribution: np.ndarray = field(repr=False, compare=False)
@@ -69,25 +71,15 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
         paths = count_of_paths(sum(found.count for found in self.values()))
         head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
         rows = [
-            (text(key), count(found.count), number(norm(found.contribution)), percent(found.share))
+            (text(key), count(found.count), number(found.norm), percent(found.share))
             for key, found in self.items()
         ]
         return f"{head}\n{table(('class', 'paths', '|part|', 'share'), rows)}"
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
-        return {
-            **self.numbers(),
-            "classes": [
-                {
-                    "key": list(key) if isinstance(key, tuple) else key,
-                    "count": found.count,
-                    "norm": norm(found.contribution),
-                    "share": found.share,
-                }
-                for key, found in self.items()
-            ],
-        }
+        classes = [{"key": plain(key), **found.to_json()} for key, found in self.items()]
+        return {**super().to_json(), "classes": classes}
 
     def svg(self) -> str:
         """A signed bar for each class."""
@@ -101,16 +93,11 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
 
 @overload
 def path_classes(
-    output: Tensor, wrt: Tensor, by: By = "scope", gradient: Any = None, *, keep: int = 1000
+    output: Tensor, wrt: Tensor, by: By = ..., gradient: Any = ..., *, keep: int = ...
 ) -> PathClasses: ...
 @overload
 def path_classes(
-    output: Tensor,
-    wrt: Sequence[Tensor],
-    by: By = "scope",
-    gradient: Any = None,
-    *,
-    keep: int = 1000,
+    output: Tensor, wrt: Sequence[Tensor], by: By = ..., gradient: Any = ..., *, keep: int = ...
 ) -> tuple[PathClasses, ...]: ...
 def path_classes(
     output: Tensor, wrt: Any, by: By = "scope", gradient: Any = None, *, keep: int = 1000
@@ -142,38 +129,43 @@ def path_classes(
     or cannot be added; else as `backward`.
     """
     one = isinstance(wrt, Tensor)
-    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep)
+    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep, set())
     return results[0] if one else results
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def classify(
-    output: Tensor,
-    wrt: tuple[Tensor, ...],
-    by: By,
-    gradient: Any,
-    keep: int,
-    spared: Set[Any] = frozenset(),
+    output: Tensor, wrt: tuple[Tensor, ...], by: By, gradient: Any, keep: int, spared: Set[Any]
 ) -> tuple[tuple[PathClasses, ...], set[Any]]:
     """What `path_classes` gives, and every key that came up at some value on the way, REST
     among them if there were too many. The keys in `spared` are kept whatever their number."""
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient)
-    found, seen = bundles_at(set(wrt), traced, keys(by, traced), keep, spared)
+    if not callable(by) and by not in ("scope", "depth"):
+        raise ValueError(f"by must be 'scope', 'depth' or a function of an Edge, but is {by!r}")
+    key: Any = None if callable(by) else () if by == "scope" else 0
+    ends = set(wrt)
+    waiting: dict[Value, Bundle] = {output: Bundle([key], [1], np.asarray(traced.start)[None])}
+    found: dict[Value, Bundle] = {}
+    seen: set[Any] = set()
+    for node in reversed(traced.order):
+        here = cap(waiting.pop(node), keep, spared)
+        seen.update(here.keys)
+        if node in ends:
+            found[node] = merge(None, [OTHER if k is REST else k for k in here.keys], *here[1:])
+        for slot, x, parts in sends(node, here.parts, traced.within):
+            step = key_of_step(by, traced, node, slot)
+            longer = [extend(step, k) for k in here.keys]
+            waiting[x] = merge(waiting.get(x), longer, here.counts, parts)
     arrived = receipts(output, traced.start, traced.within)
-    none: Any = {"scope": (), "depth": 0}.get(by) if isinstance(by, str) else None
     results = []
     for tensor in wrt:
-        parts = list(found[tensor].parts)
-        total = np.add.reduce(parts)
-        shares, note = shares_of(parts, total, arrived[tensor].outcome)
-        classes = {
-            none if key is None else key: PathClass(n, part, share)
-            for key, n, part, share in zip(*found[tensor][:2], parts, shares, strict=True)
-        }
-        classes = dict(sorted(classes.items(), key=order))
-        results.append(PathClasses(total, title(output), title(tensor), note, classes))
+        total = np.add.reduce(found[tensor].parts)
+        shares, note = shares_of(list(found[tensor].parts), total, arrived[tensor].outcome)
+        classes = map(PathClass, found[tensor].counts, found[tensor].parts, shares)
+        by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
+        results.append(PathClasses(total, title(output), title(tensor), note, by_key))
     return tuple(results), seen
 
 
@@ -184,28 +176,6 @@ class Bundle(NamedTuple):
     keys: list[Any]
     counts: list[int]
     parts: np.ndarray
-
-
-def bundles_at(
-    wrt: set[Tensor], traced: Trace, key: Callable[[Value, int], Any], keep: int, spared: Set[Any]
-) -> tuple[dict[Value, Bundle], set[Any]]:
-    """What arrives at each of `wrt`, and all keys seen: the reverse pass with a cotangent
-    for each key."""
-    first = Bundle([None], [1], np.asarray(traced.start)[None])
-    waiting: dict[Value, Bundle] = {traced.output: first}
-    found: dict[Value, Bundle] = {}
-    seen: set[Any] = set()
-    for node in reversed(traced.order):
-        here = cap(waiting.pop(node), keep, spared)
-        seen.update(here.keys)
-        if node in wrt:
-            public = [OTHER if k is REST else k for k in here.keys]
-            found[node] = merge(None, here._replace(keys=public))
-        for slot, x, parts in sends(node, here.parts, traced.within):
-            step = key(node, slot)
-            sent = Bundle([extend(step, k) for k in here.keys], here.counts, parts)
-            waiting[x] = merge(waiting.get(x), sent)
-    return found, seen
 
 
 def sends(
@@ -228,50 +198,37 @@ def sends(
             yield slot, x, np.stack([sent[i][2] for sent in each])
 
 
-def merge(here: Bundle | None, more: Bundle) -> Bundle:
+def merge(here: Bundle | None, keys: list[Any], counts: list[int], parts: np.ndarray) -> Bundle:
     """What was here and what comes, those with equal keys added."""
-    if here is None and len(set(more.keys)) == len(more.keys):
-        return more
-    counts = {} if here is None else dict(zip(here.keys, here.counts, strict=True))
-    for key, n in zip(more.keys, more.counts, strict=True):
-        counts[key] = counts.get(key, 0) + n
-    place = {key: i for i, key in enumerate(counts)}
-    total = np.zeros((len(counts), *more.parts.shape[1:]), more.parts.dtype)
-    if here is not None:
-        total[: len(here.keys)] = here.parts
-    rows = [place[key] for key in more.keys]
+    if here is None:
+        if len(set(keys)) == len(keys):
+            return Bundle(keys, counts, parts)
+        here = Bundle([], [], parts[:0])
+    paths = dict(zip(here.keys, here.counts, strict=True))
+    for key, n in zip(keys, counts, strict=True):
+        paths[key] = paths.get(key, 0) + n
+    place = {key: i for i, key in enumerate(paths)}
+    rows = [place[key] for key in keys]
+    total = np.zeros((len(paths), *parts.shape[1:]), parts.dtype)
+    total[: len(here.keys)] = here.parts
     if rows == list(range(rows[0], rows[0] + len(rows))):
-        total[rows[0] : rows[0] + len(rows)] += more.parts  # a slice is added to in place
-    elif len(set(rows)) == len(rows):
-        total[rows] += more.parts
+        total[rows[0] : rows[0] + len(rows)] += parts  # quicker than with any rows
     else:
-        np.add.at(total, rows, more.parts)
-    return Bundle(list(counts), list(counts.values()), total)
+        np.add.at(total, rows, parts)
+    return Bundle(list(paths), list(paths.values()), total)
 
 
-def keys(by: By, traced: Trace) -> Callable[[Value, int], Any]:
-    """The key that a step from the given target through a slot adds to a path's."""
-
-    def scope(target: Value, slot: int) -> Any:
+def key_of_step(by: By, traced: Trace, target: Value, slot: int) -> Any:
+    """What a step into `target`, through a slot, adds to the key of a path."""
+    if not callable(by):
         name = scope_entered(target.inputs[slot], target)
-        return None if name is None else (name,)
-
-    if by == "scope":
-        return scope
-    if by == "depth":
-        return lambda target, slot: None if scope(target, slot) is None else 1
-
-    def asked(target: Value, slot: int) -> Any:
-        key = by(traced.edges[target, slot])
-        try:
-            hash(key)
-        except TypeError:
-            raise TypeError(f"by must map an Edge to a hashable key, but gave {key!r}") from None
-        return key
-
-    if callable(by):
-        return asked
-    raise ValueError(f"by must be 'scope', 'depth' or a function of an Edge, but is {by!r}")
+        return None if name is None else (name,) if by == "scope" else 1
+    key = by(traced.edges[target, slot])
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(f"by must map an Edge to a hashable key, but gave {key!r}") from None
+    return key
 
 
 def extend(step: Any, key: Any) -> Any:
@@ -288,14 +245,13 @@ def extend(step: Any, key: Any) -> Any:
 
 
 def cap(bundle: Bundle, keep: int, spared: Set[Any]) -> Bundle:
-    """The bundle with all but the `keep` - 1 largest cotangents, and the spared ones, put
-    together."""
+    """All but the `keep` - 1 largest cotangents, and the spared ones, put together."""
     if len(bundle.keys) <= keep:
         return bundle
     sizes = {key: norm(part) for key, part in zip(bundle.keys, bundle.parts, strict=True)}
     ranked = sorted(sizes, key=lambda key: (key is REST, -sizes[key]))
     kept = {*ranked[: keep - 1], *(spared & sizes.keys())}
-    return merge(None, bundle._replace(keys=[k if k in kept else REST for k in bundle.keys]))
+    return merge(None, [k if k in kept else REST for k in bundle.keys], *bundle[1:])
 
 
 def order(item: tuple[Any, Any]) -> Any:
@@ -313,6 +269,5 @@ def count_of_paths(n: int) -> str:
 
 def text(key: Any) -> str:
     """A key as a table shows it."""
-    if isinstance(key, tuple):
-        return oneline(" > ".join(map(str, key)) or "direct", 200)
-    return oneline(str(key), 200)
+    words = " > ".join(map(str, key)) or "direct" if isinstance(key, tuple) else str(key)
+    return oneline(words, 200)

@@ -9,8 +9,9 @@ oppose each other, which signed shares and the coherence |g| / sum of |parts| sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from typing import Any, ClassVar
 
@@ -28,26 +29,33 @@ from ..text import number, oneline
 from ..views.boxes import diagram
 from ..views.looks import picture
 from .classes import OTHER, REST, By, PathClasses, classify
-from .result import Drawing
+from .result import Drawing, Numbers, plain
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Numbers):
     """What travels a group of paths: its norm, and its signed share of the whole gradient
     (None where that vanishes)."""
+
+    numbers = ("norm", "share")
 
     norm: float
     share: float | None
 
+    def __str__(self) -> str:
+        return f"{number(self.norm)} {percent(self.share):>7}"
+
 
 @dataclass(frozen=True)
-class Side:
+class Side(Numbers):
     """A parameter in one of the two computations.
 
     `classes` are its paths there; `common` is what travels on those that the other
     computation has too, `own` what travels on those it lacks (None where there are none);
     `coherence` is |gradient| / sum of |contributions|.
     """
+
+    numbers = ("norm", "coherence", "common", "own")
 
     classes: PathClasses
     common: Part | None
@@ -56,17 +64,23 @@ class Side:
     @property
     def norm(self) -> float:
         """The norm of the gradient."""
-        return norm(self.classes.gradient)
+        return self.classes.norm
 
     @property
     def coherence(self) -> float | None:
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
         return self.classes.coherence
 
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain data for JSON."""
+        return {**super().to_json(), "classes": self.classes.to_json()["classes"]}
+
 
 @dataclass(frozen=True)
-class Row:
+class Row(Numbers):
     """One parameter in both computations, and a remark on it ("" for none)."""
+
+    numbers = ("name", "first", "second", "note")
 
     name: str
     first: Side
@@ -94,15 +108,19 @@ class Comparison(Drawing):
 
     def cells(self) -> list[list[str]]:
         """The table's header and lines."""
-        (f, g), rows = (self.first, self.second), self.rows
+        f, g, rows = self.first, self.second, self.rows
         lacking = ((f, [row.first.own for row in rows]), (g, [row.second.own for row in rows]))
         coherences = [row.second.coherence for row in rows]
         columns = [
             ["parameter", *(row.name for row in rows)],
             [f"|d{f}|", *(number(row.first.norm) for row in rows)],
             [f"|d{g}|", *(number(row.second.norm) for row in rows)],
-            *([f"only in {name}", *map(part_text, own)] for name, own in lacking if any(own)),
-            [f"as in {f}", *(part_text(row.second.common) for row in rows)],
+            *(
+                [f"only in {name}", *(str(x or "-") for x in own)]
+                for name, own in lacking
+                if any(own)
+            ),
+            [f"as in {f}", *(str(row.second.common or "-") for row in rows)],
             ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
             ["", *(row.note for row in rows)],
         ]
@@ -113,21 +131,8 @@ class Comparison(Drawing):
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
-
-        def plain(here: Side) -> dict[str, Any]:
-            return {
-                "norm": here.norm,
-                "coherence": here.coherence,
-                "common": here.common and asdict(here.common),
-                "own": here.own and asdict(here.own),
-                "classes": here.classes.to_json()["classes"],
-            }
-
-        rows = [
-            {"name": r.name, "first": plain(r.first), "second": plain(r.second), "note": r.note}
-            for r in self.rows
-        ]
         note = {"note": self.note} if self.note else {}
+        rows = plain(self.rows)
         return {"first": self.first, "second": self.second, "parameters": rows, **note}
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
@@ -146,36 +151,30 @@ class Comparison(Drawing):
             common, own = row.second.common, row.second.own
             parts = ((part.share, c) for part, c in ((common, BLUE), (own, ORANGE)) if part)
             shares = tuple((share, c) for share, c in parts if share is not None)
-            remark = f"{part_text(common)} / {part_text(own)}  {row.note}"
-            rows.append(Bar(row.name, shares, remark))
+            rows.append(Bar(row.name, shares, f"{common or '-'} / {own or '-'}  {row.note}"))
+        title = f"what the gradient of {self.second} is made of"
+        legend = [(BLUE, f"paths as in {self.first}"), (ORANGE, f"paths only in {self.second}")]
         caption = (
             f"{self.note} Beside each bar: norm and signed share of both parts. Shares sum to "
             "100 %, and norms do not add up."
-        ).lstrip()
-        chart = bars(
-            rows,
-            f"what the gradient of {self.second} is made of",
-            [(BLUE, f"paths as in {self.first}"), (ORANGE, f"paths only in {self.second}")],
-            caption,
         )
-        return stack(svg(*pictures), chart)
+        return stack(svg(*pictures), bars(rows, title, legend, caption.lstrip()))
 
-    def content(self, suffix: str, fold: bool | None = None, direction: Direction = "LR") -> bytes:
-        """What a file with this suffix holds: pictures, or, as .html, pictures and table."""
-        if suffix != ".html":
-            return super().content(suffix, fold, direction)
+    def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
+        """Table and pictures as one HTML page."""
         title = escape(f"{self.first} and {self.second}")
         body = f"{self._repr_html_()}\n{self.svg(fold, direction)}"
-        return PAGE.format(title=title, body=body).encode()
+        return PAGE.format(title=title, body=body)
 
     def _repr_html_(self) -> str:
+        def line(cells: list[str], tag: str) -> str:
+            return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
         header, *rows = self.cells()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
-        )
         note = f"<p>{escape(self.note)}</p>\n" if self.note else ""
-        return f"{note}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+        body = "".join(f"{line(row, 'td')}\n" for row in rows)
+        head = f"<thead>{line(header, 'th')}</thead>"
+        return f"{note}<table>\n{head}\n<tbody>\n{body}</tbody>\n</table>"
 
 
 PAGE = """<!doctype html>
@@ -190,11 +189,6 @@ td:first-child, th:first-child, td:last-child {{ text-align: left; }}
 {body}
 </html>
 """
-
-
-def part_text(part: Part | None) -> str:
-    """A part as a table shows it."""
-    return "-" if part is None else f"{number(part.norm)} {percent(part.share):>7}"
 
 
 def compare(
@@ -224,31 +218,30 @@ def compare(
     Raises: ValueError if the two share no parameter of that name, or a name means two
     parameters of one computation; else as `backward`.
     """
-    starts = (cotangent(first, gradient), cotangent(second, gradient))
-    found = (named_parameters(first), named_parameters(second))
+    outputs, starts = (first, second), (cotangent(first, gradient), cotangent(second, gradient))
+    found = [named_parameters(output) for output in outputs]
     names = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, *found)
-
-    def classes(i: int, spared: Set[Any] = frozenset()) -> tuple[tuple[PathClasses, ...], set[Any]]:
-        parameters = tuple(found[i][name] for name in names)
-        return classify((first, second)[i], parameters, by, starts[i], keep, spared)
-
+    ask_first, ask_second = (
+        partial(classify, output, tuple(parameters[name] for name in names), by, start, keep)
+        for output, parameters, start in zip(outputs, found, starts, strict=True)
+    )
     # Where classes are too many and are put together, those that both have are spared.
-    one, seen = classes(0)
-    other, seen_there = classes(1, seen if REST not in seen else frozenset())
+    mine, seen = ask_first(set())
+    theirs, seen_there = ask_second(seen if REST not in seen else set())
     if REST in seen and REST not in seen_there:
-        one, _ = classes(0, seen_there)
+        mine, _ = ask_first(seen_there)
     unmatched = ""
     if REST in seen and REST in seen_there:
         unmatched = f"more than keep={keep} classes in both: some cannot be matched"
     rows = []
-    for name, mine, theirs in zip(names, one, other, strict=True):
-        notes = [theirs.note, unmatched if OTHER in mine and OTHER in theirs else ""]
+    for name, one, other in zip(names, mine, theirs, strict=True):
+        notes = [other.note, unmatched if OTHER in one and OTHER in other else ""]
         note = "; ".join(filter(None, notes))
-        rows.append(Row(oneline(name), side(mine, theirs), side(theirs, mine), note))
+        rows.append(Row(oneline(name), side(one, other), side(other, one), note))
     titles = (oneline(first.name or "F"), oneline(second.name or "G"))
     if titles[0] == titles[1]:
         titles = (f"{titles[0]} (1)", f"{titles[1]} (2)")
-    return Comparison(*titles, tuple(rows), (first, second), starts)
+    return Comparison(*titles, tuple(rows), outputs, starts)
 
 
 def side(classes: PathClasses, others: PathClasses) -> Side:

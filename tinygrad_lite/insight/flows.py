@@ -25,20 +25,21 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import contributions, messages
+from ..backward import contributions, leaf_gradients, messages
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import percent, table
 from ..operation import blocked
-from ..recorded.nodes import Computation, Edge
+from ..recorded.nodes import Edge
 from ..recorded.outcome import ARRIVED, receipts, shares_of, without_shares
 from ..recorded.trace import LAW, Trace, operands, scope_entered, title, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
 from ..views.looks import picture
-from .result import Breakdown, Drawing
+from .graphs import Graph
+from .result import Breakdown, Drawing, attributes
 
 SHARE = "share of the gradient that travels here: width, and number"
 
@@ -59,10 +60,10 @@ class Flow(Breakdown, Drawing):
         """The signed share of each edge between the output and `wrt`, by Edge of `graph`."""
         return MappingProxyType({self.trace.edges[use]: part for use, part in self.by_use.items()})
 
-    @property
-    def graph(self) -> Computation:
+    @cached_property
+    def graph(self) -> Graph:
         """The whole computation, with its gradients."""
-        return self.trace.graph
+        return Graph.of(self.trace.graph)
 
     @cached_property
     def scopes(self) -> Mapping[str, float]:
@@ -84,46 +85,45 @@ class Flow(Breakdown, Drawing):
         return f"{head}\n{table(('from', 'into', 'share'), rows)}" if rows else head
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers, as plain data for JSON; edges as (source, target, slot)."""
-        return {
-            **self.numbers(),
-            "edges": [
-                {"source": edge.source, "target": edge.target, "slot": edge.slot, "share": part}
-                for edge, part in self.shares.items()
-            ],
-            "scopes": dict(self.scopes),
-        }
+        """The numbers, as plain data for JSON."""
+        edges = [
+            {**attributes(edge, ("source", "target", "slot")), "share": part}
+            for edge, part in self.shares.items()
+        ]
+        return {**super().to_json(), "edges": edges, "scopes": dict(self.scopes)}
+
+    def through(self, wire: Wire) -> float | None:
+        """The share that travels through an arrow of the picture; None for none at all."""
+        if wire.value is self.graph.output and self.shares:
+            return 1.0
+        edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
+        found = [self.shares[edge] for edge in edges if edge in self.shares]
+        return sum(found) if found else None
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: arrows as wide as their share, dashed where it is negative."""
         largest = max(map(abs, self.shares.values()), default=1.0)
 
         def look(wire: Wire) -> Look:
-            through = self.through(wire)
-            if through is None:
+            share = self.through(wire)
+            if share is None:
                 return Look(0.8, PALE, head="open")
-            color = ORANGE if wire.skip else BLUE
-            dash: Dash = "dashed" if through < 0 else "solid"
-            return Look(0.6 + 7 * abs(through) / largest, color, dash, percent(through))
+            dash: Dash = "dashed" if share < 0 else "solid"
+            width = 0.6 + 7 * abs(share) / largest
+            return Look(width, ORANGE if wire.skip else BLUE, dash, percent(share))
 
-        caption = f"The flow of the gradient of {self.output} to {self.wrt}"
-        caption += f" ({self.note})" if self.note else ""
-        caption += ": what arrives at a value leaves it again." if self.shares else "."
         drawn = diagram(self.graph, fold)
-        legend = [Entry(SHARE, Look(4, BLUE))] if self.shares else []
-        if any(wire.skip and self.through(wire) is not None for wire in drawn.wires):
-            legend.append(Entry("around other ops", Look(4, ORANGE)))
-        if any(part < 0 for part in self.shares.values()):
-            legend.append(Entry("negative: opposes the gradient", Look(3, BLUE, "dashed")))
+        skips = any(wire.skip and self.through(wire) is not None for wire in drawn.wires)
+        opposing = any(part < 0 for part in self.shares.values())
+        legend = [
+            *[Entry(SHARE, Look(4, BLUE))] * bool(self.shares),
+            *[Entry("around other ops", Look(4, ORANGE))] * skips,
+            *[Entry("negative: opposes the gradient", Look(3, BLUE, "dashed"))] * opposing,
+        ]
+        note = f" ({self.note})" if self.note else ""
+        end = ": what arrives at a value leaves it again." if self.shares else "."
+        caption = f"The flow of the gradient of {self.output} to {self.wrt}{note}{end}"
         return picture(drawn, direction, None, look, legend, caption)
-
-    def through(self, wire: Wire) -> float | None:
-        """The share that travels through an arrow of the picture; None for none at all."""
-        edges = self.graph.out_of[wire.value.id] if wire.value is not None else wire.edges
-        found = [self.shares[edge] for edge in edges if edge in self.shares]
-        if wire.value is self.graph.output and self.shares:
-            return 1.0
-        return sum(found) if found else None
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """The drawing; where parts are folded, a bar for each scope stands below it."""
@@ -151,9 +151,10 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
     traced = trace(output, (wrt,), gradient)
     sent: dict[tuple[Value, int], Any] = {}
     for node, g, slot, part in messages(output, traced.start, within=traced.within):
-        if slot is not None:
+        if slot is None:  # this is wrt, the one value that sends nothing on
+            total = g
+        else:
             sent[node, slot] = part
-        total = g  # the last node visited is wrt, so this ends as its gradient
     arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
     shares, note = shares_of(arriving or [total], total, ARRIVED)
     by_use: dict[tuple[Value, int], float] = {}
@@ -182,7 +183,7 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
     Where the Jacobian is diagonal it is its own transpose, and where the op is linear it
     is the op itself, so that the rule need not be recorded and differentiated.
     """
-    op = node.op
+    op, shape = node.op, node._data.shape
     assert op is not None
     parts = []
     for slot, x in uses:
@@ -190,11 +191,11 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
         if rule is blocked:
             continue
         if op.elementwise and rule is not None:
-            if tangent.shape != node._data.shape:
-                tangent = np.broadcast_to(tangent, node._data.shape)
+            if tangent.shape != shape:
+                tangent = np.broadcast_to(tangent, shape)
             part = rule(tangent, node._data, *node.arrays, **node.params)
-            if getattr(part, "shape", None) != node._data.shape:  # a constant
-                part = np.broadcast_to(part, node._data.shape)
+            if getattr(part, "shape", None) != shape:  # a constant
+                part = np.broadcast_to(part, shape)
             parts.append(part)
         elif op.linear:
             inputs = (*node.arrays[:slot], tangent, *node.arrays[slot + 1 :])
@@ -206,10 +207,7 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
 
 def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:
     """The Jacobian with respect to one input times a tangent, by differentiating the rule."""
-    cotangent = Tensor(np.zeros_like(node._data), requires_grad=True)
-    for sent_slot, _, part in contributions(node, cotangent, within={x}):
-        if sent_slot == slot and isinstance(part, Tensor) and part.requires_grad:
-            for value, arrived, _, _ in messages(part, tangent):
-                if value is cotangent:
-                    return arrived
-    return np.zeros_like(node._data)
+    u = Tensor(np.zeros_like(node._data), requires_grad=True)
+    part = next(part for i, _, part in contributions(node, u, within={x}) if i == slot)
+    found = leaf_gradients(part, tangent) if getattr(part, "requires_grad", False) else {}
+    return found.get(u, np.zeros_like(node._data))

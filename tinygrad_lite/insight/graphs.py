@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..backward import seed
 from ..drawing.picture import Direction, Entry, Look, Picture, Scale
-from ..files import strict
 from ..recorded.nodes import Computation, computation_of
 from ..stepping.record import Passes
 from ..tensor import Tensor
@@ -17,7 +14,9 @@ from ..views.boxes import Wire, diagram
 from ..views.looks import picture
 from ..views.page_data import steps_page
 from ..views.text_tree import text_tree
-from .result import Drawing
+from .result import Drawing, attributes, plain
+
+NODE = ("id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient")
 
 
 class Graph(Drawing, Computation):
@@ -36,31 +35,15 @@ class Graph(Drawing, Computation):
 
     def to_json(self) -> dict[str, Any]:
         """Node-link data, as `networkx.node_link_graph(data, edges="edges")` reads it."""
-
-        def values(array: Any) -> Any:
-            if array is None:
-                return None
-            array = np.asarray(array)
-            if array.dtype == np.longdouble:
-                array = array.astype(float)
-            return array.tolist() if np.isfinite(array).all() else strict(array.tolist())
-
         return {
             "directed": True,
             "multigraph": True,
             "graph": {"output": self.output.id},
-            "nodes": [
-                {
-                    "id": n.id, "name": n.name, "kind": n.kind, "op": n.op, "symbol": n.symbol,
-                    "shape": list(n.shape), "dtype": n.dtype, "scope": list(n.scope),
-                    "value": values(n.value), "gradient": values(n.gradient),
-                }
-                for n in self.nodes
-            ],
+            "nodes": [attributes(node, NODE) for node in self.nodes],
             "edges": [
                 {
                     "source": e.source, "target": e.target, "key": e.slot, "slot": e.slot,
-                    "traffic": e.traffic, "contribution": values(e.contribution),
+                    "traffic": e.traffic, "contribution": plain(e.contribution),
                 }
                 for e in self.edges
             ],
@@ -84,11 +67,9 @@ class Graph(Drawing, Computation):
         """
         return picture(diagram(self, fold), direction, scale, look, legend, caption)
 
-    def content(self, suffix: str, fold: bool | None = None, direction: Direction = "LR") -> bytes:
-        """What a file with this suffix holds; as .html, the page of its steps (see `steps`)."""
-        if suffix == ".html":
-            return steps_page(Passes.of(self)).encode()
-        return super().content(suffix, fold, direction)
+    def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
+        """The page of its steps (see `steps`)."""
+        return steps_page(Passes.of(self))
 
 
 def graph(output: Tensor, gradient: Any = None) -> Graph:

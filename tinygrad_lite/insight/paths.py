@@ -12,16 +12,15 @@ from ..arrays import describe
 from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import count, percent, table
-from ..recorded.measure import norm
-from ..recorded.nodes import Computation, Edge
+from ..recorded.nodes import Edge
 from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import Trace, coherence, operands, scope_entered, title, total_share, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
-from ..views.boxes import Wire, diagram
-from ..views.looks import picture
-from .result import Breakdown, Drawing
+from ..views.boxes import Wire
+from .graphs import Graph
+from .result import Breakdown, Drawing, Piece
 
 # Colours and dashes of single paths; colour-blind eyes too tell them apart.
 STYLES: tuple[tuple[str, Dash], ...] = (
@@ -31,13 +30,15 @@ STYLES: tuple[tuple[str, Dash], ...] = (
 
 
 @dataclass(frozen=True)
-class Path:
+class Path(Piece):
     """One path, its edges in the order of the computation, from `wrt` to the output.
 
     `contribution` is the product of the Jacobians along it applied to the cotangent, in
     the shape of `wrt`; `share` its signed part of the gradient, None where there is none;
     `scopes` the scopes it enters, in order.
     """
+
+    numbers = ("scopes", "edges", "norm", "share")
 
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
@@ -49,8 +50,10 @@ class Path:
 class Paths(Breakdown, Drawing, Sequence[Path]):
     """The paths from an output to `wrt`, shortest first, and the gradient they sum to."""
 
+    numbers = (*Breakdown.numbers, "paths")
+
     paths: tuple[Path, ...] = field(repr=False)
-    graph: Computation = field(repr=False)
+    graph: Graph = field(repr=False)
 
     @overload
     def __getitem__(self, index: int) -> Path: ...
@@ -72,60 +75,41 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
             (
                 " > ".join(map(oneline, path.scopes)) or "direct",
                 str(len(path.edges)),
-                number(norm(path.contribution)),
+                number(path.norm),
                 percent(path.share),
             )
-            for path in self.paths
+            for path in self
         ]
         head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
         return f"{head}\n{table(('through', 'edges', '|part|', 'share'), rows)}"
 
-    def to_json(self) -> dict[str, Any]:
-        """The numbers, as plain data for JSON; edges as (source, target, slot)."""
-        return {
-            **self.numbers(),
-            "paths": [
-                {
-                    "scopes": list(path.scopes),
-                    "edges": [[edge.source, edge.target, edge.slot] for edge in path.edges],
-                    "norm": norm(path.contribution),
-                    "share": path.share,
-                }
-                for path in self
-            ],
-        }
-
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
         where it runs alone."""
-        styles = dict(zip(range(len(self)), STYLES, strict=False))
-        ways = [(set(path.edges), {edge.source for edge in path.edges}) for path in self]
+        ways = [set(path.edges) for path in self]
 
         def look(wire: Wire) -> Look:
-            through = [
-                i
-                for i, (edges, sources) in enumerate(ways)
-                if (wire.value.id in sources if wire.value else not edges.isdisjoint(wire.edges))
-            ]
+            edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
+            through = [i for i, way in enumerate(ways) if not way.isdisjoint(edges)]
             if wire.value is self.graph.output:
                 through = list(range(len(self)))
             if not through:
                 return Look(0.8, PALE, head="open")
             share = total_share([self[i].share for i in through])
             label = "" if share is None else percent(share)
-            if len(through) == 1 and through[0] in styles:
-                return Look(3.5, *styles[through[0]], label)
+            if len(through) == 1 and through[0] < len(STYLES):
+                return Look(3.5, *STYLES[through[0]], label)
             return Look(2.5, FRAME, "solid", label if len(through) < len(self) else "")
 
-        labels = [f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)}" for p in self[:6]]
-        legend = []
-        for i, label in enumerate(labels):
-            alone = labels.count(label) == 1
-            legend.append(Entry(label + f" ({i + 1})" * (not alone), Look(3.5, *styles[i])))
+        shown = [f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)}" for p in self[:6]]
+        legend = [
+            Entry(text if shown.count(text) == 1 else f"{text} ({i + 1})", Look(3.5, *STYLES[i]))
+            for i, text in enumerate(shown)
+        ]
         legend.append(Entry("several paths", Look(2.5, FRAME)))
         caption = f"The paths of the gradient of {self.output} to {self.wrt}"
         caption += f" ({self.note})." if self.note else ", with their shares."
-        return picture(diagram(self.graph, fold), direction, None, look, legend, caption)
+        return self.graph.picture(fold, direction, look=look, legend=legend, caption=caption)
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
@@ -144,7 +128,7 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
     Raises: ValueError if there are more than `limit` paths, or none; else as `backward`.
     """
     traced = trace(output, (wrt,), gradient)
-    n = count_paths(traced, wrt)[output]
+    n = count_paths(traced, wrt)
     if n > limit:
         raise ValueError(
             f"{count(n)} paths lead from {describe(output)} to {describe(wrt)}, more than "
@@ -164,38 +148,29 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
         )
         for (way, part), share in zip(walked, shares, strict=True)
     )
-    return Paths(total, title(output), title(wrt), note, found, traced.graph)
+    return Paths(total, title(output), title(wrt), note, found, Graph.of(traced.graph))
 
 
-def count_paths(traced: Trace, wrt: Tensor) -> dict[Value, int]:
-    """How many paths lead from each value back to `wrt`: exact integers."""
-    counts: dict[Value, int] = {wrt: 1}
-    for value in traced.order:
-        if value is not wrt:
-            counts[value] = sum(counts[x] for _, x in operands(value, traced.within))
-    return counts
+def count_paths(traced: Trace, wrt: Tensor) -> int:
+    """How many paths lead from the output back to `wrt`, exactly."""
+    counts: dict[Value, int] = {wrt: 1}  # from each value
+    for value in traced.order[1:]:
+        counts[value] = sum(counts[x] for _, x in operands(value, traced.within))
+    return counts[traced.output]
 
 
-def walk(traced: Trace, wrt: Tensor) -> Iterator[tuple[tuple[tuple[Value, int], ...], Any]]:
-    """Each path as ((target, slot), ...) from `wrt` on, with what arrives at its end.
-
-    Depth first from the output, so that paths share the work of their common part.
-    """
-    if traced.output is wrt:
-        yield (), traced.start
-        return
-    way: list[tuple[Value, int]] = []
-    stack: list[tuple[Value, Iterator[tuple[int, Value, Any]]]]
-    stack = [(traced.output, contributions(traced.output, traced.start, within=traced.within))]
+def walk(traced: Trace, wrt: Tensor) -> Iterator[tuple[list[tuple[Value, int]], Any]]:
+    """Each path as (target, slot) pairs from `wrt` on, with what arrives at its end: depth
+    first from the output, so that paths share the work of their common part."""
+    stack: list[tuple[Value, Any, Any]] = [(traced.output, None, traced.start)]
     while stack:
-        node, sends = stack[-1]
-        for slot, x, part in sends:
-            if x is not wrt:
-                way.append((node, slot))
-                stack.append((x, contributions(x, part, within=traced.within)))
-                break
-            yield ((node, slot), *reversed(way)), part
-        else:
-            stack.pop()
-            if way:
-                way.pop()
+        node, way, g = stack.pop()  # a way is its last step and the way before that
+        if node is not wrt:
+            sends = contributions(node, g, within=traced.within)
+            stack += [(x, ((node, slot), way), part) for slot, x, part in sends][::-1]
+            continue
+        steps = []
+        while way:
+            step, way = way
+            steps.append(step)
+        yield steps, g

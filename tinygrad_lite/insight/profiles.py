@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, overload
@@ -29,22 +29,23 @@ from ..drawing.table import table
 from ..recorded.measure import norm
 from ..recorded.outcome import Outcome, Receipt, receipts
 from ..recorded.states import State
-from ..recorded.trace import cotangent, title
+from ..recorded.trace import cotangent, operands, title
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
-from .result import Chart
+from .result import Chart, Numbers
 
 BAR = 32  # characters
-NUMBERS = ("name", "signal", "parameters", "ratio", "verdict")  # of a layer, in JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Numbers):
     """One layer: the norm of the gradient at its results (None where a layer is a lone
     parameter) and of that of its parameters (None if it has none), what became of it, how
     the size relates to the next layer's towards the output, and the verdict on it ("" if
     nothing is wrong)."""
+
+    numbers = ("name", "signal", "parameters", "ratio", "verdict")
 
     name: str
     signal: float | None
@@ -63,6 +64,8 @@ class Layer:
 class Profile(Chart, Sequence[Layer]):
     """The layers of a computation, in its order; `culprit` says which op shrinks or grows
     the gradient most, where a layer vanishes or explodes."""
+
+    numbers = ("output", "culprit", "layers")
 
     layers: tuple[Layer, ...] = field(repr=False)
     output: str
@@ -96,14 +99,6 @@ class Profile(Chart, Sequence[Layer]):
         axis = f"|parameters|, log axis from {number(low)} to {number(high)}"
         body = table(("layer", "|at result|", "|parameters|", "to next", ""), rows)
         return "\n".join(filter(None, (head, body, axis, self.culprit)))
-
-    def to_json(self) -> dict[str, Any]:
-        """The numbers, as plain data for JSON."""
-        return {
-            "output": self.output,
-            "culprit": self.culprit,
-            "layers": [{key: getattr(layer, key) for key in NUMBERS} for layer in self],
-        }
 
     def svg(self) -> str:
         """A bar for each layer, on a log axis."""
@@ -153,10 +148,9 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
     judged = []
     for here, after in zip_longest(measured, measured[1:]):
         state = here.outcome.state
-        if state is State.GRADIENT and here.size < eps * nearest:
-            state = State.VANISHING
-        elif state is State.GRADIENT and here.size > nearest / eps:
-            state = State.EXPLODING
+        if state is State.GRADIENT:
+            small, large = here.size < eps * nearest, here.size > nearest / eps
+            state = State.VANISHING if small else State.EXPLODING if large else state
         comparable = after and after.size and math.isfinite(after.size) and math.isfinite(here.size)
         ratio = here.size / after.size if comparable and state is not State.NOT_COMPUTED else None
         verdict = str(here.outcome if state is here.outcome.state else state)
@@ -171,15 +165,57 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
 
 
 class Members(NamedTuple):
-    """A layer's name, its scope (none for a lone parameter), and the values it is made of."""
+    """What a layer is made of, in order: its results that are used outside, and its
+    parameters. A parameter that no scope uses is a layer without a scope."""
 
     name: str
     scope: tuple[str, ...]
-    results: list[Value]
-    parameters: list[Value]
+    results: dict[Value, None]
+    parameters: dict[Value, None]
+
+
+def layers_of(output: Value) -> list[Members]:
+    """The layers in the order of the computation."""
+    layers: dict[Any, Members] = {}
+
+    def layer(key: Any) -> Members:
+        if key not in layers:
+            scope = key if isinstance(key, tuple) else ()
+            name = "/".join(scope) if scope else key.name or describe(key)
+            layers[key] = Members(name, scope, {}, {})
+        return layers[key]
+
+    values = ancestors([output])
+    within = set(values)
+    uses = [(y, x) for y in values if y.requires_grad for _, x in operands(y, within)]
+    scoped = {x for y, x in uses if y.scope}
+    for y, x in uses:
+        here = layer(y.scope) if y.scope else None
+        if x.op is not None:
+            if x.scope and x.scope != y.scope:
+                layer(x.scope).results[x] = None
+        elif here or x not in scoped:
+            (here or layer(x)).parameters[x] = None
+    if output.op is None:
+        layer(output).parameters[output] = None
+    elif output.scope:
+        layer(output.scope).results[output] = None
+    return list(layers.values())
 
 
 Sent = dict[tuple[tuple[str, ...], Value], float]
+
+
+def sizes_sent(output: Tensor, start: Any, layers: list[Members]) -> Sent:
+    """For each parameter that several layers use: the norm of what each sends it."""
+    users = Counter(x for members in layers for x in members.parameters)
+    shared = {x for x, n in users.items() if n > 1}
+    sums: dict[tuple[tuple[str, ...], Value], Any] = defaultdict(float)
+    within = between(output, shared) if shared else ()
+    for node, _, slot, part in messages(output, start, within=within):
+        if slot is not None and node.inputs[slot] in shared:
+            sums[node.scope, node.inputs[slot]] += part
+    return {key: norm(part) for key, part in sums.items()}
 
 
 def measure(members: Members, arrived: dict[Value, Receipt], sent: Sent) -> Layer:
@@ -189,74 +225,26 @@ def measure(members: Members, arrived: dict[Value, Receipt], sent: Sent) -> Laye
     outcomes = [arrived.get(x, nowhere).outcome for x in parameters or results]
     outcome = min(outcomes, key=lambda x: (x.state is not State.NAN, x.state is not State.GRADIENT))
 
-    def size(values: list[Value]) -> float | None:
+    def size(values: Iterable[Value]) -> float | None:
         sizes = [sent.get((scope, x), arrived[x].norm) for x in values if x in arrived]
         return math.hypot(*sizes) if sizes else None
 
     return Layer(name, size(results), size(parameters), outcome)
 
 
-def sizes_sent(output: Tensor, start: Any, layers: list[Members]) -> Sent:
-    """For each parameter that several layers use: the norm of what each sends it."""
-    users = Counter(x for members in layers for x in members.parameters)
-    shared = {x for x, n in users.items() if n > 1}
-    sums: dict[tuple[tuple[str, ...], Value], Any] = {}
-    if shared:
-        for node, _, slot, part in messages(output, start, within=between(output, shared)):
-            if slot is not None and node.inputs[slot] in shared:
-                key = node.scope, node.inputs[slot]
-                sums[key] = sums.get(key, 0.0) + part
-    return {key: norm(part) for key, part in sums.items()}
-
-
-def culprit(output: Tensor, start: Any, wrt: list[Value], state: State) -> str:
+def culprit(output: Tensor, start: Any, wrt: Iterable[Value], state: State) -> str:
     """The op that, over all its uses, shrinks (or grows) the gradient most on its way to `wrt`."""
     factors: dict[str, list[float]] = defaultdict(list)
     for node, g, slot, part in messages(output, start, within=between(output, set(wrt))):
-        before, after = norm(g), norm(part)
-        if slot is not None and 0 < before < math.inf and 0 < after < math.inf:
-            assert node.op is not None
+        before, after = norm(g), norm(part) if slot is not None else 0.0
+        if node.op is not None and 0 < before < math.inf and 0 < after < math.inf:
             factors[node.op.name].append(math.log10(after) - math.log10(before))
     sign = 1 if state is State.VANISHING else -1
-    name = min(factors, key=lambda op: sign * sum(factors[op]))
-    uses = factors[name]
-    if sign * sum(uses) >= 0:  # no op shrank it: the layer nearest the output was the odd one
+    name, uses = min(factors.items(), key=lambda item: sign * sum(item[1]))
+    whole, n = sum(uses), len(uses)
+    if sign * whole >= 0:  # no op shrank it: the layer nearest the output was the odd one
         return ""
-    each = 10 ** (sum(uses) / len(uses))
-    return (
-        f"{name} {'shrinks' if sign > 0 else 'grows'} it most: ×{number(each, 2)} in "
-        + (f"each of {len(uses)} uses" if len(uses) > 1 else "its one use")
-        + f", 1e{sum(uses):+.0f} in all"
-    )
-
-
-def layers_of(output: Value) -> list[Members]:
-    """The layers in the order of the computation: for each scope its name, its results that
-    are used outside, and the parameters it uses; each parameter that no scope uses."""
-    layers: dict[Any, tuple[dict[Value, None], dict[Value, None]]] = {}
-    scoped: set[Value] = set()  # parameters that a scope uses
-    for value in ancestors([output]):
-        here = value.scope
-        if not value.requires_grad or value.op is None:
-            continue
-        if here:
-            layers.setdefault(here, ({}, {}))
-        for x in value.inputs:
-            if not isinstance(x, Value) or not x.requires_grad:
-                continue
-            if x.op is None:
-                layers.setdefault(here or x, ({}, {}))[1][x] = None
-                scoped.update([x] if here else [])
-            elif x.scope and x.scope != here:
-                layers[x.scope][0][x] = None
-    if output.op is None:
-        layers[output] = ({}, {output: None})
-    elif output.scope:
-        layers[output.scope][0][output] = None
-    return [
-        Members("/".join(key), key, list(results), list(parameters))
-        if isinstance(key, tuple)
-        else Members(key.name or describe(key), (), [], list(parameters))
-        for key, (results, parameters) in layers.items()
-        if isinstance(key, tuple) or key not in scoped
-    ]
+    verb = "shrinks" if sign > 0 else "grows"
+    each = number(10 ** (whole / n), 2)
+    often = f"each of {n} uses" if n > 1 else "its one use"
+    return f"{name} {verb} it most: ×{each} in {often}, 1e{whole:+.0f} in all"

@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..drawing.picture import Direction, Picture
 from ..drawing.render import encode, png, svg
-from ..files import json_text, save_file
+from ..files import json_text, save_file, strict
 from ..recorded.measure import norm
+from ..recorded.nodes import Edge
 from ..text import number
+
+
+class Numbers:
+    """An object whose attributes named in `numbers` say all that JSON holds of it."""
+
+    __slots__ = ()
+    numbers: ClassVar[tuple[str, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain data for JSON; an edge as (source, target, slot)."""
+        return attributes(self, self.numbers)
+
+
+def attributes(x: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some attributes of an object, as plain data."""
+    return {name: plain(getattr(x, name)) for name in names}
+
+
+def plain(x: Any) -> Any:
+    """Anything that a result is made of, as plain data."""
+    if isinstance(x, Numbers):
+        return x.to_json()
+    if isinstance(x, Edge):
+        return [x.source, x.target, x.slot]
+    if isinstance(x, tuple):
+        return [plain(item) for item in x]
+    if hasattr(x, "__array__"):
+        array = np.asarray(x)
+        data = (array.astype(float) if array.dtype == np.longdouble else array).tolist()
+        return data if np.isfinite(array).all() else strict(data)
+    return x
 
 
 class Result:
     """An answer: numbers as attributes, text by `str`, and a file by `save`."""
 
     suffixes: ClassVar[tuple[str, ...]]
+    # What files are made of: a result has those of them that its suffixes need.
+    to_json: Callable[[], dict[str, Any]]
+    picture: Callable[..., Picture]
+    svg: Callable[..., str]
+    page: Callable[..., str]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it into a file, in the format that the suffix says.
@@ -29,32 +68,24 @@ class Result:
         """
         save_file(path, self.suffixes, self.content)
 
-    def content(self, suffix: str) -> bytes:
-        """What a file with this suffix holds."""
-        raise NotImplementedError
+    def content(self, suffix: str, **how: Any) -> bytes:
+        """What a file with this suffix holds; `how` says how it is drawn."""
+        match suffix:
+            case ".html":
+                return self.page(**how).encode()
+            case ".json":
+                return json_text(self.to_json()).encode()
+            case ".pdf" | ".dot":
+                return encode(suffix, self.picture(**how))
+            case ".png":
+                return png(self.svg(**how))
+        return self.svg(**how).encode()
 
 
-class Chart(Result):
+class Chart(Numbers, Result):
     """An answer that is shown as a picture: .svg or .png."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png")
-
-    def svg(self) -> str:
-        """The picture as SVG."""
-        raise NotImplementedError
-
-    def to_json(self) -> dict[str, Any]:
-        """The numbers, as plain data for JSON."""
-        raise NotImplementedError
-
-    def content(self, suffix: str) -> bytes:
-        """What a file with this suffix holds."""
-        match suffix:
-            case ".json":
-                return json_text(self.to_json()).encode()
-            case ".png":
-                return png(self.svg())
-        return self.svg().encode()
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -64,10 +95,6 @@ class Drawing(Chart):
     """An answer that is drawn on the graph of a computation."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".pdf", ".dot")
-
-    def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
-        """The drawing as data (drawing/picture.py)."""
-        raise NotImplementedError
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """The drawing as SVG; `fold` and `direction` as in `save`."""
@@ -88,42 +115,41 @@ class Drawing(Chart):
         FileNotFoundError for a folder that does not exist; RuntimeError where the format
         cannot be made on this machine. The file is written whole or not at all.
         """
-        save_file(path, self.suffixes, lambda suffix: self.content(suffix, fold, direction))
+        content = partial(self.content, fold=fold, direction=direction)
+        save_file(path, self.suffixes, content)
 
-    def content(self, suffix: str, fold: bool | None = None, direction: Direction = "LR") -> bytes:
-        """What a file with this suffix holds."""
-        match suffix:
-            case ".svg":
-                return self.svg(fold, direction).encode()
-            case ".png":
-                return png(self.svg(fold, direction))
-            case ".pdf" | ".dot":
-                return encode(suffix, self.picture(fold, direction))
-        return super().content(suffix)
+
+class Piece(Numbers):
+    """A piece of a gradient, and its signed share of it (None where the gradient vanishes)."""
+
+    __slots__ = ()
+    contribution: np.ndarray
+    share: float | None
+
+    @property
+    def norm(self) -> float:
+        """The norm of the contribution."""
+        return norm(self.contribution)
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class Breakdown(Numbers):
     """The gradient of an output with respect to `wrt`, which is broken down into parts, and a
     remark on these."""
+
+    numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "note")
 
     gradient: np.ndarray = field(repr=False)
     output: str
     wrt: str
     note: str
 
+    @property
+    def norm(self) -> float:
+        """The norm of the gradient."""
+        return norm(self.gradient)
+
     def heading(self, what: str) -> str:
         """The line above a table of the parts; `what` ends before the name of the output."""
-        size = f"|gradient| {number(norm(self.gradient))}"
-        return f"{what} {self.output} to {self.wrt}, {size}" + (
-            f" ({self.note})" if self.note else ""
-        )
-
-    def numbers(self) -> dict[str, Any]:
-        """What the data for JSON begins with."""
-        return {
-            "output": self.output,
-            "wrt": self.wrt,
-            "norm": norm(self.gradient),
-            "note": self.note,
-        }
+        note = f" ({self.note})" if self.note else ""
+        return f"{what} {self.output} to {self.wrt}, |gradient| {number(self.norm)}{note}"

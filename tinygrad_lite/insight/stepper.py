@@ -61,12 +61,12 @@ class Steps(Result, Passes):
         elif not interact(Walker(self)):
             print(self)
 
-    def content(self, suffix: str) -> bytes:
-        """The page."""
-        return steps_page(self).encode()
+    def page(self) -> str:
+        """The page as HTML."""
+        return steps_page(self)
 
     def _repr_html_(self) -> str:
-        return notebook_frame(steps_page(self))
+        return notebook_frame(self.page())
 
 
 def steps(output: Tensor, gradient: Any = None, *, check: bool = False) -> Steps:
