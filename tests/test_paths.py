@@ -406,6 +406,15 @@ def test_paths_to_a_value_on_the_way():
     assert [path.scopes for path in paths(G, wrt=y, gradient=ONES)] == [(), ("f3",)]
 
 
+def test_the_graph_of_an_answer_can_be_saved_and_shown(tmp_path):
+    _, G, t = skip_networks()
+    for found in (paths(G, t["W1"], ONES), flow(G, t["W1"], ONES)):
+        assert str(found.graph) == str(tl.graph(G, ONES))
+        assert found.graph.to_json() == tl.graph(G, ONES).to_json()
+        found.graph.save(tmp_path / "g.svg")
+        assert (tmp_path / "g.svg").read_text() == found.graph._repr_svg_()
+
+
 # Bad input
 
 

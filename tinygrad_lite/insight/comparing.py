@@ -106,28 +106,26 @@ class Comparison(Drawing):
         header, *rows = self.cells()
         return "\n".join(filter(None, (self.note, table(header, rows))))
 
+    __str__ = table
+
     def cells(self) -> list[list[str]]:
         """The table's header and lines."""
         f, g, rows = self.first, self.second, self.rows
-        lacking = ((f, [row.first.own for row in rows]), (g, [row.second.own for row in rows]))
+        lacking = {
+            f"only in {f}": [str(row.first.own or "-") for row in rows],
+            f"only in {g}": [str(row.second.own or "-") for row in rows],
+        }
         coherences = [row.second.coherence for row in rows]
         columns = [
             ["parameter", *(row.name for row in rows)],
             [f"|d{f}|", *(number(row.first.norm) for row in rows)],
             [f"|d{g}|", *(number(row.second.norm) for row in rows)],
-            *(
-                [f"only in {name}", *(str(x or "-") for x in own)]
-                for name, own in lacking
-                if any(own)
-            ),
+            *([header, *own] for header, own in lacking.items() if {*own} - {"-"}),
             [f"as in {f}", *(str(row.second.common or "-") for row in rows)],
             ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
             ["", *(row.note for row in rows)],
         ]
         return [list(line) for line in zip(*columns, strict=True)]
-
-    def __str__(self) -> str:
-        return self.table()
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
