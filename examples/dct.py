@@ -28,7 +28,7 @@ def dct_matrix(n):
 
 def report(what, found, expected):
     """Print the largest difference, and insist that it is rounding."""
-    largest = np.abs(np.asarray(found) - np.asarray(expected)).max()
+    largest = np.abs(found - expected).max()
     print(f"  {what:62}{largest:9.1e}")
     assert largest < 1e-12
 

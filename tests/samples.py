@@ -89,6 +89,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "heaviside": [*ONE, sample(normal(3), h0=0.0)],
     "sign": ONE,
     "abs": ONE,
+    "times_direction": [sample(normal(2, 3), normal(3), positive(2, 1))],
     "maximum": [sample(apart(2, 3), apart(3) + 0.1), sample(normal(), normal())],
     "minimum": [sample(apart(2, 3), apart(3) + 0.1), sample(normal(), normal())],
     "where": [
@@ -148,8 +149,15 @@ SAMPLES: dict[str, list[Sample]] = {
         sample(normal(3), index=[0, 2, 0], shape=(4,)),
         sample(normal(2, 2), index=(slice(None), [1, 1]), shape=(2, 3)),
     ],
+    "index_set": [
+        sample(normal(4), normal(2), index=slice(1, 3)),
+        sample(normal(4), normal(3), index=[0, 2, 0]),
+        sample(normal(2, 3), normal(), index=(slice(None), [1, 1])),
+        sample(normal(2, 2), normal(), index=np.array([[True, False], [True, True]])),
+    ],
     "concatenate": [
         sample(normal(2, 3), normal(1, 3)),
+        sample(normal(2, 3), normal(2), axis=None),
         sample(normal(2, 3), normal(2, 1), normal(2, 0), axis=-1),
         sample(normal(2)),
     ],
@@ -167,6 +175,7 @@ SAMPLES: dict[str, list[Sample]] = {
         sample(normal(2, 3), pad_width=1, constant_values=7.0),
         sample(normal(2, 3), pad_width=((1, 0), (0, 2)), mode="reflect"),
         sample(normal(2, 3), pad_width=2, mode="edge"),
+        sample(normal(2, 3), pad_width={-1: (1, 2)}),
         sample(normal(2, 3), pad_width=(0, 4), mode="wrap"),
     ],
     "sum": [*REDUCED, sample(normal(0, 3), axis=0)],
@@ -282,6 +291,7 @@ SAMPLES: dict[str, list[Sample]] = {
         sample(normal(2, 3), axis=0, ord=1),
         sample(normal(2, 3), axis=-1, ord=3),
         sample(apart(2, 3), axis=0, ord=np.inf),
+        sample(apart(2, 3), ord=0),
     ],
     # products.py
     "sum_of_products": [
@@ -308,5 +318,6 @@ SAMPLES: dict[str, list[Sample]] = {
     "max_pool2d": [
         sample(apart(1, 2, 4, 4), kernel_size=2),
         sample(apart(1, 1, 4, 5), kernel_size=(2, 3), stride=(2, 1), padding=1),
+        sample(-apart(1, 4, 4), kernel_size=2, padding=1, dilation=3),
     ],
 }

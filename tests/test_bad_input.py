@@ -63,15 +63,18 @@ BAD = {
     "a list of Tensors": (
         lambda: Tensor([[1.0, 2.0, 3.0], X]), TypeError,
         "a list that holds x (3,) cannot become one array without losing its gradient; use "
-        "tinygrad_lite.stack or concatenate",
+        "np.stack or tinygrad_lite.stack",
     ),
-    "an operand with Tensors": (lambda: X * [X[0], 1, 2], TypeError, "use tinygrad_lite.stack"),
+    "an operand with Tensors": (lambda: X * [X[0], 1, 2], TypeError, "use np.stack"),
     "complex operand": (lambda: X * 1j, TypeError, "take .real or .imag first"),
     "complex scalar operand": (
         lambda: X * np.complex64(1j), TypeError,
-        "multiply gave dtype complex128, but a Tensor holds real numbers; check its inputs",
+        "multiply gave what no Tensor can hold: a Tensor holds real numbers, but the data has "
+        "dtype complex128",
     ),
-    "complex result": (lambda: complex_result(X), TypeError, "complex_result gave dtype"),
+    "complex result": (
+        lambda: complex_result(X), TypeError, "complex_result gave what no Tensor can hold",
+    ),
     "string operand": (lambda: X * "a", TypeError, "dtype <U1"),
     "integer that requires a gradient": (
         lambda: Tensor([1, 2], requires_grad=True, name="k"), TypeError,
@@ -239,7 +242,7 @@ BAD = {
     ),
     "too many rules": (
         lambda: ruleless.vjp(*[lambda g: g] * 3), TypeError,
-        "ruleless takes a rule for each of its inputs x, y, but got 3",
+        "ruleless takes a rule for each of its inputs x, y, or the name of one, but got 3",
     ),
 }  # fmt: skip
 

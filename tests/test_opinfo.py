@@ -354,7 +354,7 @@ def flat(value):
 
 
 def close(name, ours, theirs):
-    a = np.asarray(ours, dtype=float)
+    a = np.asarray(getattr(ours, "data", ours), dtype=float)
     b = (
         theirs.detach().to(torch.float64).numpy(force=True)
         if isinstance(theirs, torch.Tensor)

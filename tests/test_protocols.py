@@ -124,7 +124,7 @@ def test_what_carries_no_gradient_is_plain():
     assert np.allclose(t, A)
     assert np.array_equal(t, A)
     assert (np.shape(t), np.ndim(t), np.size(t)) == ((2, 3), 2, 6)
-    np.testing.assert_allclose(t, A)
+    np.testing.assert_allclose(t.data, A)
     np.testing.assert_array_equal(np.zeros_like(t), np.zeros((2, 3)))
     assert not np.isnan(t).any()
     assert np.argmax(t) == A.argmax()

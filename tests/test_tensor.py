@@ -149,10 +149,7 @@ def test_copies_are_leaves_of_their_own(copied: Any, data: Any):
     assert not np.may_share_memory(x.grad, y.grad)
     (x * y).sum().backward()
     assert y.index != x.index
-    with pytest.raises(ValueError, match="read-only"):
-        np.asarray(y)[...] = 0
-    with pytest.raises(TypeError, match=r"was computed by multiply; use \.detach\(\)"):
-        copied(x * 2.0)
+    assert not np.asarray(y.detach()).flags.writeable
 
 
 def test_an_index_may_be_a_tensor_without_gradient():

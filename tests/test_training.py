@@ -179,6 +179,15 @@ def test_any_name_will_do(tmp_path, name):
     assert t.data.tolist() == [1, 2]
 
 
+def test_a_name_may_end_as_numpys_files_do(tmp_path):
+    """NumPy finds the entry "x.npy" for both names."""
+    make = lambda a, b: [Tensor(a, True, name="x"), Tensor(b, True, name="x.npy")]
+    save(tmp_path / "net.npz", make(1.0, 2.0))
+    found = make(0.0, 0.0)
+    load(tmp_path / "net.npz", found)
+    assert [t.item() for t in found] == [1, 2]
+
+
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "net.npz"
     save(path, parameters())
@@ -204,7 +213,11 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
             r"b has shape \(3,\) and dtype float64 there, and \(1,\) and float64 here",
         ),
         (
-            lambda W, b, scale: [W, scale, Tensor(b, requires_grad=True, name="b", dtype="f4")],
+            lambda W, b, scale: [
+                W,
+                scale,
+                Tensor(b.data, requires_grad=True, name="b", dtype="f4"),
+            ],
             r"b has shape \(3,\) and dtype float64 there, and \(3,\) and float32 here",
         ),
     ],

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import describe, freeze
+from .arrays import REAL, describe, freeze
 from .operation import Op, blocked
 from .value import Value
 
-Message = tuple[Value, Any, int | None, Any]
 Within = Collection[Value] | None
 Operands = Callable[[Value], tuple[Any, tuple[Any, ...]]]
 
@@ -35,7 +34,7 @@ def backward(output: Value, gradient: Any = None) -> None:
 
     See `Tensor.backward`, which is this function.
     """
-    start = seed(output, gradient._data if isinstance(gradient, Value) else gradient)
+    start = seed(output, gradient._array if isinstance(gradient, Value) else gradient)
     found = leaf_gradients(output, start)
     if not found:  # it was made from a gradient that turned out to be constant
         raise no_gradient(output)
@@ -61,12 +60,12 @@ def store(found: dict[Value, Any]) -> None:
 
 def arrays_of(node: Value) -> tuple[Any, tuple[Any, ...]]:
     """A node's result and inputs, as a rule is given them to compute a gradient."""
-    return node._data, node.arrays
+    return node._array, node.arrays
 
 
 def messages(
     output: Value, gradient: Any, *, operands: Operands = arrays_of, within: Within = None
-) -> Iterator[Message]:
+) -> Iterator[tuple[Value, Any, int | None, Any]]:
     """The reverse pass from `output`, whose cotangent is `gradient`, message by message.
 
     A message is (node, the gradient that arrived there, input slot, the contribution sent
@@ -113,32 +112,32 @@ def contributions(
         if rule is None:
             raise missing_rule(op, slot)
         if rule is blocked:
-            part: Any = np.zeros_like(x._data)[()]
+            part: Any = np.zeros_like(x._array)[()]
         elif op.sequence:
             joint = rule(g, out, inputs, **node.params) if joint is None else joint
             part = joint[slot]
         else:
             part = rule(g, out, *inputs, **node.params)
-        yield slot, x, to_input(part, x, node)
+        yield slot, x, to_input(part, x, op)
 
 
-def to_input(part: Any, x: Value, node: Value) -> Any:
-    """What a rule of `node` returned, as the gradient of its input `x`: summed over the axes
+def to_input(part: Any, x: Value, op: Op) -> Any:
+    """What a rule of `op` returned, as the gradient of its input `x`: summed over the axes
     along which x was broadcast, and in the dtype of x.
 
-    Raises: TypeError if it is no array; ValueError if the shape of x cannot have been
-    broadcast to its shape.
+    Raises: TypeError if it is no array of real numbers; ValueError if the shape of x cannot
+    have been broadcast to its shape.
     """
-    shape, dtype, op = x._data.shape, x._data.dtype, node.op
-    assert op is not None
-    if not isinstance(part, (Value, np.ndarray, np.generic)):
-        try:
-            part = freeze(part)
-        except TypeError:
-            raise TypeError(
-                f"a rule of {op.name} returned {type(part).__name__} for {describe(x)}; it "
-                "must return the gradient, an array"
-            ) from None
+    shape, dtype = x._array.shape, x._array.dtype
+    if isinstance(part, (int, float)):
+        part = np.asarray(part, dtype)[()]
+    holds_numbers = isinstance(part, (Value, np.ndarray, np.generic))
+    if not holds_numbers or part.dtype.kind not in REAL:
+        found = f"{part.dtype} numbers" if hasattr(part, "dtype") else f"a {type(part).__name__}"
+        raise TypeError(
+            f"a rule of {op.name} returned {found} for {describe(x)}; it must return one "
+            "array of real numbers, the gradient of one input (one rule for each input)"
+        )
     if part.shape != shape:
         extra = len(part.shape) - len(shape)
         pairs = zip(shape, part.shape[max(extra, 0) :], strict=False)
@@ -176,9 +175,9 @@ def seed(output: Value, gradient: Any = None, *, constant: bool = False) -> Any:
         raise TypeError(f"the output must be a Tensor, but is {type(output).__name__}")
     if not output._requires_grad and not constant:
         raise no_gradient(output)
-    shape, dtype = output._data.shape, output._data.dtype
+    shape, dtype = output._array.shape, output._array.dtype
     if gradient is None:
-        if output._data.size != 1:
+        if output._array.size != 1:
             raise ValueError(
                 f"{describe(output)} is not a scalar, so it has no one gradient; reduce it first, "
                 f"as in output.sum().backward(), or pass gradient= a cotangent of shape {shape}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -11,11 +12,20 @@ from . import ancestors, backward
 from . import value as record
 from .arrays import describe
 from .backward import messages, seed
-from .context import CONTEXT, no_grad, recording
+from .context import CONTEXT, Block, Context, no_grad
+from .nesting import is_nest, leaves_of, map_leaves, replace_leaves
 from .ops import positive, stack
 from .tensor import Tensor
-from .updated import tensors_of
+from .updated import alias, tensors_of
 from .value import Value
+
+
+class recording(Block):
+    """Record even inside `no_grad`, as whoever differentiates must."""
+
+    def change(self, context: Context) -> Context:
+        """Recording."""
+        return replace(context, recording=True)
 
 
 @overload
@@ -34,7 +44,8 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
     `gradient` is the cotangent of the output, needed unless it is a scalar. Where the
     output does not depend on an input, as when it was computed inside `no_grad`, its
     gradient is zeros, or, with ``strict=True``, an error. One Tensor gives one Tensor, a
-    sequence a tuple.
+    sequence a tuple, a dict a dict. Outside `no_grad` they require a gradient, even where they
+    are constant: their own is then zeros.
 
     >>> from tinygrad_lite import Tensor, grad
     >>> x = Tensor(3.0, requires_grad=True)
@@ -48,7 +59,9 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
     with respect to a tensor that was given new data before is a RuntimeError.
     """
     several = not isinstance(inputs, Tensor) and isinstance(inputs, Iterable)
-    wanted = tuple(inputs) if several else (inputs,)
+    form = inputs if isinstance(inputs, dict) else tuple(inputs) if several else inputs
+    parts = form if isinstance(form, tuple) else (form,)
+    wanted = [x for part in parts for x in leaves_of(part)]
     for x in wanted:
         if not isinstance(x, Tensor):
             raise TypeError(
@@ -68,20 +81,26 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
         if CONTEXT.get().recording:
             found = recorded_gradients(output, start, path, ends)
         else:
-            array = start._data if isinstance(start, Value) else start
+            array = start._array if isinstance(start, Value) else start
             found = backward.leaf_gradients(output, array, path, ends)
-    gradients = []
-    for x in wanted:
-        g = found.get(x)
-        if g is None:
-            if strict:
+    if strict:
+        for x in wanted:
+            if x not in found:
                 raise ValueError(
                     f"{describe(output)} does not depend on {describe(x)}; leave out strict=True "
                     "to get zeros"
                 )
-            g = np.zeros_like(x.data)
-        gradients.append(g if isinstance(g, Tensor) else Tensor(g))
-    return tuple(gradients) if several else gradients[0]
+    return replace_leaves(form, [differentiable(found.get(x), x) for x in wanted])
+
+
+def differentiable(g: Any, x: Tensor) -> Tensor:
+    """A gradient of x (None: zeros) as a Tensor that requires a gradient, outside `no_grad`."""
+    if not isinstance(g, Tensor):
+        return Tensor(np.zeros_like(x._array) if g is None else g, CONTEXT.get().recording)
+    if not g._requires_grad:  # a constant
+        g = alias(g)
+        g._requires_grad = True
+    return g
 
 
 def recorded_gradients(
@@ -94,9 +113,12 @@ def recorded_gradients(
     return {node: g for node, g, _, _ in stream if node in inputs}
 
 
-def as_argument(x: Any) -> Tensor:
-    """x as the argument of a function to differentiate: a value that nothing else uses, so
-    that its gradient is that of the argument alone. What x was computed from stays known."""
+def as_argument(x: Any) -> Any:
+    """x, or each leaf of a nest, as the argument of a function to differentiate: a value that
+    nothing else uses, so that its gradient is that of the argument alone. What x was computed
+    from stays known."""
+    if is_nest(x):
+        return map_leaves(as_argument, x)
     if isinstance(x, Tensor) and x.requires_grad:
         copy: Tensor = positive(x)
         copy.name = x.name
@@ -104,17 +126,30 @@ def as_argument(x: Any) -> Tensor:
     return Tensor(x, requires_grad=True, name=x.name if isinstance(x, Tensor) else None)
 
 
+def is_private(output: Any, arguments: Sequence[Tensor]) -> bool:
+    """Whether nothing but the arguments, which nobody else has, gives `output` a gradient."""
+    values = ancestors.ancestors([output]) if isinstance(output, Value) else []
+    others = set(values).difference(arguments)
+    return not any(value._requires_grad and value.op is None for value in others)
+
+
+def release(results: Any, arguments: Sequence[Tensor]) -> Any:
+    """What a function gave, each Tensor that only the arguments give a gradient as a leaf."""
+
+    def plain(x: Any) -> Any:
+        return x.detach() if isinstance(x, Tensor) and is_private(x, arguments) else x
+
+    return map_leaves(plain, results)
+
+
 def pull_back(output: Any, arguments: Sequence[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:
-    """`grad`, recorded only if something besides the arguments requires a gradient: nobody
-    else has those, so nobody could differentiate the result by them."""
-    others = set(ancestors.ancestors([output]) if isinstance(output, Value) else ()).difference(
-        arguments
-    )
-    seen = any(v.requires_grad and v.op is None for v in others)
-    if seen or (isinstance(gradient, Value) and gradient.requires_grad):
-        return grad(output, arguments, gradient)
-    with no_grad():
-        return grad(output, arguments, gradient)
+    """`grad`, recorded only if someone else could differentiate the result."""
+    if is_private(output, arguments) and not (
+        isinstance(gradient, Value) and gradient._requires_grad
+    ):
+        with no_grad():
+            return grad(output, arguments, gradient)
+    return grad(output, arguments, gradient)
 
 
 def one_or_all(results: Sequence[Any]) -> Any:
@@ -122,34 +157,62 @@ def one_or_all(results: Sequence[Any]) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def value_and_grad(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Any]]:
+def the_output(value: Any, of: str) -> Tensor:
+    """What a function to differentiate returned, if it is a Tensor.
+
+    Raises: TypeError if not.
+    """
+    if isinstance(value, Tensor):
+        return value
+    cure = "; if it returns more than the value, say has_aux=True" if is_nest(value) else ""
+    raise TypeError(f"{of}: f must return a Tensor, but returned {type(value).__name__}{cure}")
+
+
+def value_and_grad(
+    f: Callable[..., Any], *, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
     """The function that gives f's value, a scalar, and its gradient at the same arguments.
 
-    The gradient is a Tensor of the argument's shape, or for several arguments a tuple.
-    Arguments are Tensors or arrays; all are differentiated. SciPy's optimisers want arrays:
-    ``scipy.optimize.minimize(lambda x: [t.data for t in both(x)], start, jac=True)``.
+    Arguments are Tensors, arrays, or nested tuples, lists and dicts of them; all are
+    differentiated. The gradient is a Tensor of the argument's shape, or has the nesting of the
+    argument; for several arguments it is a tuple. With ``has_aux=True``, f returns (value, aux),
+    and the result is ((value, aux), gradient).
+
+    Called on arrays alone it returns Tensors that require no gradient, which SciPy takes:
+    ``scipy.optimize.minimize(value_and_grad(f), start, jac=True)``.
 
     >>> from tinygrad_lite import value_and_grad
     >>> value, (by_x, by_y) = value_and_grad(lambda x, y: x * x * y)(3.0, 2.0)
     >>> value.item(), by_x.item(), by_y.item()
     (18.0, 12.0, 9.0)
 
-    Raises: as `grad`, when called.
+    Raises: as `grad`, when called; TypeError if f does not return a Tensor.
     """
 
     @recording()
-    def both(*inputs: Any) -> tuple[Tensor, Any]:
-        arguments = [as_argument(x) for x in inputs]
-        value = f(*arguments)
-        return value, one_or_all(pull_back(value, arguments))
+    def both(*inputs: Any) -> tuple[Any, Any]:
+        arguments = as_arguments(inputs)
+        result = f(*arguments)
+        if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+            raise TypeError("value_and_grad: with has_aux=True, f must return a pair (value, aux)")
+        value = the_output(result[0] if has_aux else result, "value_and_grad")
+        leaves = leaves_of(arguments)
+        gradients = pull_back(value, leaves)
+        return release(result, leaves), one_or_all(replace_leaves(arguments, gradients))
 
     return both
+
+
+def as_arguments(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """All inputs of a function, `as_argument`."""
+    return tuple(map(as_argument, inputs))
 
 
 @recording()
 def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any], Any]]:
     """f's value at the inputs, and its pullback: the function from a cotangent u of the
-    value to u times the Jacobian, for each input (one: a Tensor, several: a tuple).
+    value to u times the Jacobian, for each input (one: a Tensor, several: a tuple; an input
+    that is a nest of them: the same nest).
 
     >>> import numpy as np
     >>> from tinygrad_lite import vjp
@@ -157,17 +220,24 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
     >>> pullback(np.array([1.0, 2.0])).numpy()
     array([ 1., -2.])
 
-    Raises: ValueError, from the pullback, if the cotangent has another shape than the value.
+    Raises: TypeError if f does not return a Tensor; ValueError, from the pullback, if the
+    cotangent has another shape than the value.
     """
-    arguments = [as_argument(x) for x in inputs]
-    value = f(*arguments)
-    return value, recording()(lambda cotangent: one_or_all(pull_back(value, arguments, cotangent)))
+    arguments = as_arguments(inputs)
+    value, leaves = the_output(f(*arguments), "vjp"), leaves_of(arguments)
+
+    @recording()
+    def pullback(cotangent: Any) -> Any:
+        return one_or_all(replace_leaves(arguments, pull_back(value, leaves, cotangent)))
+
+    return release(value, leaves), pullback
 
 
 @recording()
 def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
     """f's value at the inputs, and the Jacobian times the tangents: how the value moves as
-    the inputs move along them. Inputs and tangents are one array each, or tuples of them.
+    the inputs move along them. Inputs and tangents are one array each, or tuples of them (or of
+    nests of them).
 
     The pullback is linear in its cotangent u, and its own transpose is the Jacobian: so the
     tangent is the gradient, with respect to u, of <pullback(u), tangents>.
@@ -177,30 +247,32 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     >>> jvp(np.sin, 0.0, 2.0)[1].item()
     2.0
 
-    Raises: ValueError if a tangent has another shape than its input.
+    Raises: ValueError if a tangent has another shape than its input; TypeError if f does not
+    return a Tensor.
     """
     several = isinstance(inputs, (tuple, list))
-    arguments = [as_argument(x) for x in (inputs if several else (inputs,))]
-    directions = tangents if several else (tangents,)
-    if len(directions) != len(arguments):
-        raise ValueError(
-            f"jvp: {len(arguments)} inputs need as many tangents, not {len(directions)}"
-        )
-    for x, v in zip(arguments, directions, strict=True):
+    arguments = as_arguments(inputs if several else (inputs,))
+    leaves = leaves_of(arguments)
+    directions = [v for part in (tangents if several else (tangents,)) for v in leaves_of(part)]
+    if len(directions) != len(leaves):
+        raise ValueError(f"jvp: {len(leaves)} inputs need as many tangents, not {len(directions)}")
+    for x, v in zip(leaves, directions, strict=True):
         if np.shape(v) != x.shape:
             raise ValueError(f"jvp: the tangent of {describe(x)} has the shape {np.shape(v)}")
-    value = f(*arguments)
+    value = the_output(f(*arguments), "jvp")
     u = Tensor(np.zeros(value.shape, value.dtype), requires_grad=True)
-    along = [(g * v).sum() for g, v in zip(pull_back(value, arguments, u), directions, strict=True)]
-    return value, pull_back(sum(along[1:], along[0]), [u])[0]
+    along = [(g * v).sum() for g, v in zip(pull_back(value, leaves, u), directions, strict=True)]
+    return release(value, leaves), pull_back(sum(along[1:], along[0]), [*leaves, u])[-1]
 
 
 @recording()
-def jacobian(f: Callable[..., Tensor], *inputs: Any) -> Any:
+def jacobian(f: Callable[..., Any], *inputs: Any) -> Any:
     """The derivative of each element of f's value by each element of the inputs.
 
     For each input (one: a Tensor, several: a tuple) its shape is the value's shape followed
-    by the input's. It takes one reverse pass for each element of the value.
+    by the input's. Where f returns several Tensors in a nest, or an input is a nest of them, the
+    result has the nesting of the outputs outside and that of the inputs inside. It takes one
+    reverse pass for each element of the value.
 
     >>> import numpy as np
     >>> from tinygrad_lite import jacobian
@@ -208,39 +280,38 @@ def jacobian(f: Callable[..., Tensor], *inputs: Any) -> Any:
     array([[2., 0.],
            [0., 4.]])
 
-    Raises: TypeError if f does not return a Tensor.
+    Raises: TypeError if f does not return a Tensor, or a nest of them.
     """
-    arguments = [as_argument(x) for x in inputs]
-    value = f(*arguments)
-    if not isinstance(value, Tensor):
-        raise TypeError(f"jacobian: f must return a Tensor, but returned {type(value).__name__}")
-    units = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
-    rows = [pull_back(value, arguments, unit) for unit in units]
-    return one_or_all(
-        [
+    arguments = as_arguments(inputs)
+    leaves = leaves_of(arguments)
+
+    def of_one(value: Any) -> Any:
+        value = the_output(value, "jacobian")
+        units = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
+        rows = [pull_back(value, leaves, unit) for unit in units]
+        parts = [
             stack([row[i] for row in rows]).reshape(value.shape + x.shape)
             if rows
             else Tensor(np.zeros(value.shape + x.shape, x.dtype))
-            for i, x in enumerate(arguments)
+            for i, x in enumerate(leaves)
         ]
-    )
+        return one_or_all(replace_leaves(arguments, parts))
+
+    return map_leaves(of_one, f(*arguments))
 
 
-def hessian(f: Callable[..., Tensor], *inputs: Any) -> Any:
+def hessian(f: Callable[..., Any], *inputs: Any) -> Any:
     """The second derivatives of f's value, the Jacobian of its Jacobian.
 
     For one input x a Tensor of the value's shape (of a scalar: none) followed by x's twice.
-    For several, ``hessian(f, x, y)[i][j]`` differentiates by input i first, then by j.
+    For several, ``hessian(f, x, y)[i][j]`` differentiates by input i first, then by j; for
+    nests, as `jacobian` has them.
 
     >>> from tinygrad_lite import hessian
     >>> hessian(lambda x: (x**3).sum(), [1.0, 2.0]).numpy()
     array([[ 6.,  0.],
            [ 0., 12.]])
 
-    Raises: TypeError if f does not return a Tensor.
+    Raises: TypeError if f does not return a Tensor, or a nest of them.
     """
-    if len(inputs) == 1:
-        return jacobian(lambda x: jacobian(f, x), *inputs)
-    return tuple(
-        jacobian(lambda *xs, i=i: jacobian(f, *xs)[i], *inputs) for i in range(len(inputs))
-    )
+    return jacobian(lambda *xs: jacobian(f, *xs), *inputs)

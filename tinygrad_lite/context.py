@@ -28,8 +28,7 @@ class Context:
     outer: Any = None  # the Context before the block
 
 
-START = Context()
-CONTEXT: ContextVar[Context] = ContextVar("tinygrad_lite", default=START)
+CONTEXT: ContextVar[Context] = ContextVar("tinygrad_lite", default=Context())  # noqa: B039
 
 
 class Block:
@@ -90,14 +89,6 @@ class no_grad(Block):
     def change(self, context: Context) -> Context:
         """Not recording."""
         return replace(context, recording=False)
-
-
-class recording(Block):
-    """Record even inside `no_grad`, as whoever differentiates must."""
-
-    def change(self, context: Context) -> Context:
-        """Recording."""
-        return replace(context, recording=True)
 
 
 class scope(Block):

@@ -38,18 +38,23 @@ METHODS: dict[tuple[np.ufunc, str], str] = {
 
 # NumPy functions whose result carries no gradient: they get the arrays.
 PLAIN = {
-    np.all, np.allclose, np.any, np.argmax, np.argmin, np.argsort, np.array2string, np.array_equal,
-    np.array_repr, np.array_str, np.count_nonzero, np.empty_like, np.full_like, np.isclose,
-    np.isfinite, np.isinf, np.isnan, np.may_share_memory, np.ndim, np.nonzero, np.ones_like,
-    np.result_type, np.searchsorted, np.shape, np.shares_memory, np.signbit, np.size,
-    np.zeros_like,
+    np.all, np.allclose, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.argwhere,
+    np.array2string, np.array_equal, np.array_equiv, np.array_repr, np.array_str, np.can_cast,
+    np.count_nonzero, np.digitize, np.empty_like, np.flatnonzero, np.full_like, np.isclose,
+    np.iscomplex, np.iscomplexobj, np.isfinite, np.isin, np.isinf, np.isnan, np.isneginf,
+    np.isposinf, np.isreal, np.isrealobj, np.lexsort, np.may_share_memory, np.nanargmax,
+    np.nanargmin, np.ndim, np.nonzero, np.ones_like, np.result_type, np.searchsorted, np.shape,
+    np.shares_memory, np.signbit, np.size, np.zeros_like,
 }  # fmt: skip
 
-# Why an argument of NumPy's is not taken.
+# By these NumPy and SciPy read their arguments: of what requires no gradient they get the array.
+READERS = {np.atleast_1d, np.atleast_2d, np.atleast_3d}
+
+# Why an argument of NumPy's is not taken, and the value that asks for nothing.
 REFUSED = {
-    "out": "a Tensor's values never change; use the result",
-    "where": "choose elements with np.where",
-    "initial": "combine the result with it",
+    "out": ("a Tensor's values never change; use the result", None),
+    "where": ("choose elements with np.where", True),
+    "initial": ("combine the result with it", np._NoValue),
 }
 
 
@@ -58,14 +63,13 @@ def ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[st
 
     Raises: TypeError if there is none, with the reason.
     """
-    into = kwargs.get("out", ())
-    if into and not any(isinstance(x, Value) and x.requires_grad for x in (*inputs, *into)):
-        into = {"out": tuple(map(plain, into))}  # an array may be written to: no gradient is lost
-        return getattr(ufunc, method)(*map(plain, inputs), **{**kwargs, **into})
+    if kwargs.get("out") and not requires_gradient((inputs, kwargs)):
+        # An array may be written to: no gradient is lost.
+        return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
     if method == "__call__":
         return function(ufunc, inputs, kwargs)
     name = f"np.{ufunc.__name__}.{method}"
-    if method == "outer":
+    if method == "outer" and not ufunc.signature:
         a, b = inputs
         apart = tuple(range(np.ndim(a), np.ndim(a) + np.ndim(b)))
         return answer(ours(ufunc), name, (ops.expand_dims(a, apart), b), kwargs)
@@ -79,14 +83,33 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
 
     Raises: TypeError if there is none, with the reason.
     """
-    if function in PLAIN:
-        return function(*map(plain, args), **{name: plain(x) for name, x in kwargs.items()})
+    home = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    name, meant = f"{home}.{function.__name__}", ours(function)
+    filled = function is np.full_like and requires_gradient((args[1:], kwargs.get("fill_value")))
+    if filled:
+        raise TypeError(f"{name} would lose the gradient of its fill_value; use np.broadcast_to")
+    if (
+        function in PLAIN
+        or (function is np.where and len(args) == 1)
+        or ((meant is None or function in READERS) and not requires_gradient((args, kwargs)))
+    ):
+        return function(*plain(args), **plain(kwargs))
     names, first = parameters(function)
     if len(args) <= len(names):  # all but the first by NumPy's names, which ours share
         kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
         args = tuple(kwargs.pop(name) for name in names[:first] if name in kwargs)
-    home = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
-    return answer(ours(function), f"{home}.{function.__name__}", args, kwargs)
+    if meant is ops.clip:
+        limits = {k: x for k, x in kwargs.items() if k in ("min", "max")}
+        if limits and kwargs.keys() & {"a_min", "a_max"}:
+            raise ValueError(f"{name} takes a_min and a_max or min and max, not both")
+        kwargs.update({f"a_{k}": kwargs.pop(k) for k in limits})
+    if function is np.linalg.outer and {np.ndim(x) for x in (*args, *kwargs.values())} != {1}:
+        raise ValueError(f"{name} is for vectors; np.outer takes more axes")
+    if meant is ops.reshape and "order" in kwargs:
+        meant = ops.arrange.reshape_in_order
+    if meant is ops.positive and function is np.copy:  # in what order memory lies is not seen here
+        kwargs = {k: x for k, x in kwargs.items() if k not in ("order", "subok")}
+    return answer(meant, name, args, kwargs)
 
 
 def answer(meant: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -96,15 +119,23 @@ def answer(meant: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
             f"{name} has no op here, so it would lose the gradient; use .data for the array, or "
             "write the op (tinygrad_lite.op)"
         )
-    for argument, cure in REFUSED.items():
-        given = kwargs.pop(argument, None)
-        if given is not None and given is not True:
+    for argument, (cure, nothing) in REFUSED.items():
+        if kwargs.pop(argument, nothing) is not nothing:
             raise TypeError(f"{name} with {argument}= does not work on Tensors: {cure}")
-    dtype = kwargs.pop("dtype", None)
+    dtype = kwargs.pop("dtype", None) if meant is not ops.pad else None
     if dtype is None:
         return meant(*args, **kwargs)
-    args = tuple(ops.astype(x, dtype) if isinstance(x, Value) else x for x in args)
-    return ops.astype(meant(*args, **kwargs), dtype)
+    if np.dtype(dtype).kind == "f":
+        args = tuple(ops.astype(x, dtype) if isinstance(x, Value) else x for x in args)
+    out = meant(*args, **kwargs)
+    if out.dtype == dtype:
+        return out
+    if not np.dtype(dtype).kind == out.dtype.kind == "f":
+        raise TypeError(
+            f"{name} gives {out.dtype}, so dtype={np.dtype(dtype)} does not work on Tensors: "
+            "convert the result with .astype"
+        )
+    return ops.astype(out, dtype)
 
 
 def ours(function: Any) -> Any:
@@ -121,6 +152,7 @@ def numpy_name(function: Any) -> str | None:
     name = function.__name__
     homes = [np, sys.modules.get("scipy.special"), np.linalg if name in LINALG else None]
     known = any(getattr(home, name, None) is function for home in homes)
+    known = known or (name == "clip" and isinstance(function, np.ufunc))  # of ndarray.clip
     return NAMES.get(name, name) if known else None
 
 
@@ -136,5 +168,18 @@ def parameters(function: Any) -> tuple[tuple[str, ...], int]:
 
 
 def plain(x: Any) -> Any:
-    """The array of a Tensor; anything else as it is."""
-    return np.asarray(x) if isinstance(x, Value) else x
+    """The array of a Tensor, also of those in tuples, lists and dicts."""
+    if isinstance(x, Value):
+        return np.asarray(x._array)
+    if isinstance(x, dict):
+        return {key: plain(part) for key, part in x.items()}
+    return type(x)(map(plain, x)) if type(x) in (tuple, list) else x
+
+
+def requires_gradient(x: Any) -> bool:
+    """Whether x is a Tensor that requires a gradient, or holds one."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, (tuple, list)):
+        return any(map(requires_gradient, x))
+    return isinstance(x, Value) and x.requires_grad

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypedDict, Unpack, overload
 
 import numpy as np
 
-from .arrays import Carrier, describe, freeze
+from .arrays import Carrier, describe, freeze, loses_gradient
 
 Rule = Callable[..., Any]
 
@@ -26,8 +26,6 @@ Rule = Callable[..., Any]
 # an op of yours named as one of ours does not change what ours do.
 OPS: dict[str, Op] = {}
 OURS = __name__.rpartition(".")[0] + ".ops."
-
-BROADCAST = "shapes are aligned from the right, and each pair of sizes must be equal or contain a 1"
 
 ARRAYS = (np.ndarray, np.generic, float, int, type(None))  # what a function is called with
 
@@ -40,6 +38,18 @@ def blocked(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("the reverse pass sends zeros through a blocked input by itself")
 
 
+class Options(TypedDict, total=False):
+    """What `op` may be told of an operation."""
+
+    symbol: str | None
+    inputs: int | None
+    sequence: bool
+    shapes: str | None
+    elementwise: bool
+    linear: bool
+    batched: bool
+
+
 class Op:
     """An operation: called on arrays it computes, called on Tensors it computes and records.
 
@@ -50,17 +60,7 @@ class Op:
     and what the analyses may rely on to be quick: `elementwise`, `linear`, `batched`.
     """
 
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        symbol: str | None = None,
-        inputs: int | None = None,
-        sequence: bool = False,
-        shapes: str | None = None,
-        elementwise: bool = False,
-        linear: bool = False,
-        batched: bool = False,
-    ) -> None:
+    def __init__(self, forward: Callable[..., Any], **options: Unpack[Options]) -> None:
         self.signature = inspect.signature(forward)
         parameters = self.signature.parameters.values()
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
@@ -68,19 +68,21 @@ class Op:
                 f"op {forward.__name__}: the arguments must be named one by one; for any number of "
                 "inputs take a list first, and say @op(sequence=True)"
             )
-        if inputs is None:
-            inputs = 1 if sequence else sum(p.default is p.empty for p in parameters)
-        names = tuple(p.name for p in parameters)
+        self.sequence, self.shapes = options.get("sequence", False), options.get("shapes")
+        self.linear = options.get("linear", False)
+        self.elementwise = options.get("elementwise", False)
+        self.batched = options.get("batched", False) or self.elementwise
         self.forward = self.__wrapped__ = forward  # where inspect.signature and doctest look
         self.name = self.__name__ = forward.__name__
         self.__qualname__, self.__module__ = forward.__qualname__, forward.__module__
         self.__doc__ = forward.__doc__
-        self.symbol, self.shapes, self.sequence = symbol or self.name, shapes, sequence
-        self.inputs, self.static = names[:inputs], names[inputs:]
+        self.symbol = options.get("symbol") or self.name
+        required = 1 if self.sequence else sum(p.default is p.empty for p in parameters)
+        names, count = tuple(p.name for p in parameters), options.get("inputs") or required
+        self.inputs, self.static = names[:count], names[count:]
+        self.rules: list[Rule | None] = [None] * count
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.defaults = {name: self.settle(name, x) for name, x in given.items()}
-        self.rules: list[Rule | None] = [None] * inputs
-        self.elementwise, self.linear, self.batched = elementwise, linear, batched or elementwise
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -97,7 +99,7 @@ class Op:
         if not self.sequence:
             inputs = tuple(x if isinstance(x, ARRAYS) else freeze(x) for x in inputs)
         try:
-            return self.compute(*inputs, **static)
+            return self.check(self.compute(*inputs, **static))
         except (ValueError, IndexError) as error:
             raise self.explain(error, inputs) from None
 
@@ -109,6 +111,15 @@ class Op:
     def compute(self, *arrays: Any, **static: Any) -> Any:
         """The function itself, on arrays."""
         return self.forward(arrays, **static) if self.sequence else self.forward(*arrays, **static)
+
+    def check(self, result: Any) -> Any:
+        """What the function returned, if that is an array. Raises: TypeError if it is not."""
+        if result is None or isinstance(result, Carrier):
+            raise TypeError(
+                f"{self.name} returned {'nothing' if result is None else 'a Tensor'}; its function "
+                "must return an array, computed from its arguments alone"
+            )
+        return result
 
     def bind(
         self, args: tuple[Any, ...], static: dict[str, Any]
@@ -129,19 +140,20 @@ class Op:
         Raises: TypeError for a Tensor that requires a gradient, which would be lost.
         """
         if isinstance(value, Carrier):
-            if value._requires_grad:
+            if loses_gradient(value):
                 raise TypeError(
                     f"{self.name} is not differentiable in {name}, so it must not be a Tensor that "
                     f"requires a gradient; pass {name}=tensor.data"
                 )
-            return value._data
-        if isinstance(value, np.ndarray) and value.flags.writeable:
+            return value._array
+        if isinstance(value, np.ndarray):
             value = value.copy()
             value.flags.writeable = False
-        elif isinstance(value, slice):
-            return slice(*(self.settle(name, x) for x in (value.start, value.stop, value.step)))
+        elif isinstance(value, dict):
+            return {key: self.settle(name, part) for key, part in value.items()}
         elif isinstance(value, (tuple, list)):
-            return type(value)(self.settle(name, part) for part in value)
+            parts = [self.settle(name, part) for part in value]
+            return parts if isinstance(value, list) else tuple(parts)
         return value
 
     def rule(self, slot: int) -> Rule | None:
@@ -153,11 +165,7 @@ class Op:
         """Whether each input has a rule of its own that computes."""
         return not self.sequence and not {None, blocked} & set(self.rules)
 
-    @overload
-    def vjp(self, name: str, /) -> Callable[[Rule], Rule]: ...
-    @overload
-    def vjp(self, *rules: Rule) -> Rule: ...
-    def vjp(self, *rules: Any) -> Any:
+    def vjp(self, *rules: Any) -> Callable[..., Rule]:
         """Give the op its rules, one per input.
 
         A rule takes ``(g, out, *inputs, **static)`` and returns g times the Jacobian with
@@ -169,7 +177,8 @@ class Op:
         says that the derivative is 0 wherever it exists. The one rule of a sequence op
         takes the list of inputs and returns a list.
 
-        Raises: TypeError if the op has no such input.
+        Raises: TypeError if the op has no such input, what is given is no function, or an
+        unnamed rule would replace another.
         """
         if len(rules) == 1 and isinstance(rules[0], str):
             name = rules[0]
@@ -183,10 +192,17 @@ class Op:
                 return rule
 
             return register
-        if not 0 < len(rules) <= len(self.inputs):
+        if not 0 < len(rules) <= len(self.inputs) or not all(map(callable, rules)):
+            found = len(rules) if all(map(callable, rules)) else rules
             raise TypeError(
-                f"{self.name} takes a rule for each of its inputs {', '.join(self.inputs)}, "
-                f"but got {len(rules)}"
+                f"{self.name} takes a rule for each of its inputs {', '.join(self.inputs)}, or the "
+                f"name of one, but got {found}"
+            )
+        if len(rules) == 1 and self.rules[0] is not None:
+            others = " or ".join(f"@{self.name}.vjp({name!r})" for name in self.inputs)
+            raise TypeError(
+                f"{self.name} has a rule for {self.inputs[0]} already; say which input another "
+                f"one is for, as in {others}"
             )
         self.rules[: len(rules)] = rules
         return rules[0]
@@ -208,18 +224,6 @@ class Op:
         reason = self.shapes if self.shapes and of_shape else str(error).rstrip(".")
         kind = ValueError if isinstance(error, ValueError) else IndexError
         return kind(f"{self.name}: {reason}; got {given}")
-
-
-class Options(TypedDict, total=False):
-    """What `op` may be told of an operation."""
-
-    symbol: str | None
-    inputs: int | None
-    sequence: bool
-    shapes: str | None
-    elementwise: bool
-    linear: bool
-    batched: bool
 
 
 @overload

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from . import numpy_protocols, ops
 from . import value as values
-from .arrays import describe, freeze
+from .ancestors import ancestors
+from .arrays import describe, freeze, loses_gradient
 from .backward import backward
 from .ops.reduce import Axis
+from .ops.shape import At
 from .value import Value
 
 Method = Callable[..., "Tensor"]
@@ -25,6 +28,10 @@ Method = Callable[..., "Tensor"]
 def reflect(op: Callable[[Any, Any], Tensor]) -> Method:
     """The method of an operator whose first operand is no Tensor: ``op(other, self)``."""
     return lambda self, other: op(other, self)
+
+
+# What == compares elementwise; of anything else it asks what the values say.
+NUMBERS = (Value, np.ndarray, np.generic, Number, list, tuple)
 
 
 class Tensor(Value):
@@ -60,14 +67,16 @@ class Tensor(Value):
         Raises: ValueError for another shape; TypeError for a computed tensor, for data that
         is not real numbers, and for floating data given to an integer tensor.
         """
-        return self._data
+        array = self._array
+        # Of a view of a locked array the lock cannot be opened.
+        return array.view() if isinstance(array, np.ndarray) and array.base is None else array
 
     @data.setter
     def data(self, new: Any) -> None:
         if self.op is not None:
             raise self._no_leaf("be given new data")
-        array, dtype = freeze(new), self._data.dtype
-        if array.shape != self._data.shape:
+        array, dtype = freeze(new._array if isinstance(new, Value) else new), self._array.dtype
+        if array.shape != self._array.shape:
             raise ValueError(
                 f"new data for {describe(self)} must keep its shape, but has shape "
                 f"{array.shape}; make a new Tensor instead"
@@ -77,7 +86,7 @@ class Tensor(Value):
                 f"new data for {describe(self)} must fit its dtype {dtype}, but has dtype "
                 f"{array.dtype}; make a new Tensor instead"
             )
-        self._data = array if array.dtype == dtype else freeze(array, dtype)
+        self._array = array if array.dtype == dtype else freeze(array, dtype)
         self.changed = values.next_index()
 
     @property
@@ -108,45 +117,69 @@ class Tensor(Value):
     @property
     def shape(self) -> tuple[int, ...]:
         """The size along each axis."""
-        return self._data.shape
+        return self._array.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self._data.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self._data.size
+        return self._array.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the elements."""
-        return self._data.dtype
+        return self._array.dtype
 
     def item(self) -> Any:
         """The only element, as a Python number. Raises: ValueError if there are more."""
-        return self._data.item()
+        return self._array.item()
 
     def numpy(self) -> np.ndarray:
         """A copy of the value that may be written to."""
-        return np.array(self._data)
+        return np.array(self._array)
 
     def detach(self) -> Tensor:
         """A leaf with the same value and name, that requires no gradient."""
-        return Tensor(self, name=self.name)
+        return Tensor(self._array, name=self.name)
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self), separator=", ", prefix="Tensor(")
+        text = np.array2string(np.asarray(self._array), separator=", ", prefix="Tensor(")
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({text}{dtype}{grad}{f', name={self.name!r}' if self.name else ''})"
 
+    def __copy__(self) -> Tensor:
+        if self.op is not None:
+            return self  # it never changes
+        made, parts = self.__reduce__()
+        copied: Tensor = made(*parts)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        for value in ancestors([self]):  # oldest first, so that no input needs recursion
+            if id(value) in memo:
+                continue
+            inputs = tuple(memo[id(x)] if isinstance(x, Value) else x for x in value.inputs)
+            made = values.new(value.__class__).record(
+                value._array, value.op, inputs, value.arrays, value.params, value._requires_grad
+            )
+            made._name, made.scope, made.source = value._name, value.scope, value.source
+            made.grad = None if value.grad is None else np.array(value.grad)
+            for name in ("changed", "cotangent"):
+                if hasattr(value, name):
+                    setattr(made, name, getattr(value, name))
+            memo[id(value)] = made
+        copied: Tensor = memo[id(self)]
+        return copied
+
     def __reduce__(self) -> Any:
         if self.op is not None:
-            raise self._no_leaf("be copied or pickled")
-        return restore, (type(self), self._data, self._requires_grad, self._name, self.grad)
+            raise self._no_leaf("be pickled")
+        return restore, (type(self), self._array, self._requires_grad, self._name, self.grad)
 
     def _no_leaf(self, what: str) -> TypeError:
         """What to say where only a leaf can do something."""
@@ -201,8 +234,6 @@ class Tensor(Value):
     __neg__: Method = ops.negative
     __abs__: Method = ops.abs
     __invert__: Method = ops.invert
-    __eq__: Method = ops.equal  # type: ignore[assignment]
-    __ne__: Method = ops.not_equal  # type: ignore[assignment]
     __lt__: Method = ops.less
     __le__: Method = ops.less_equal
     __gt__: Method = ops.greater
@@ -213,36 +244,67 @@ class Tensor(Value):
     def __pos__(self) -> Tensor:
         return self
 
+    def __eq__(self, other: Any) -> Any:
+        return ops.equal(self, other) if isinstance(other, NUMBERS) else self._array == other
+
+    def __ne__(self, other: Any) -> Any:
+        return ops.not_equal(self, other) if isinstance(other, NUMBERS) else self._array != other
+
+    def __isub__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        if self.op is None and loses_gradient(self):
+            name = self._name or "w"
+            raise TypeError(
+                f"{name} -= ... would make {name} a computed tensor instead of a parameter; write "
+                f"{name}.data = {name}.data - ... to give it new data, or x = x - ... for a result"
+            )
+        return ops.subtract(self, other)
+
+    def __round__(self, digits: int = 0) -> Tensor:
+        return ops.round(self, digits)
+
     def __bool__(self) -> bool:
-        return bool(self._data)
+        return bool(self._array)
 
     def __float__(self) -> float:
-        return float(self._data)
+        return float(self._number())
 
     def __int__(self) -> int:
-        return int(self._data)
+        return int(self._number())
+
+    def __complex__(self) -> complex:
+        return complex(self._number())
+
+    def _number(self) -> Any:
+        """The value, where no gradient is lost with it."""
+        if loses_gradient(self):
+            raise TypeError(
+                f"a plain number would lose the gradient of {describe(self)}; use np.exp and its "
+                "kin instead of math.exp, x.at[i].set(t) instead of x[i] = t, an f-string instead "
+                "of '%f' % t, or t.item() if only the value is meant"
+            )
+        return self._array
 
     def __index__(self) -> int:
-        return operator.index(self._data)  # type: ignore[arg-type]
+        return operator.index(self._array)  # type: ignore[arg-type]
 
     def __format__(self, spec: str) -> str:
-        return format(self._data, spec) if spec else str(self)
+        return format(self._array, spec) if spec else str(self)
 
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("a 0-d Tensor has no length")
-        return len(self._data)  # type: ignore[arg-type]
+        return len(self._array)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return np.asarray(value) in np.asarray(self)
+        return np.asarray(value) in np.asarray(self._array)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a Tensor's values never change, so that recorded gradients stay right; make a new "
-            "one, as with tinygrad_lite.where, or give a parameter new .data"
+            "one, as with x.at[i].set(v), or give a parameter new .data"
         )
 
     # An array's methods: most are our functions of that name, of this tensor
@@ -263,6 +325,16 @@ class Tensor(Value):
     diagonal: Method = ops.diagonal
     trace: Method = ops.trace
     astype: Method = ops.astype
+    swapaxes: Method = ops.swapaxes
+    squeeze: Method = ops.squeeze
+    ravel: Method = ops.ravel
+    flatten: Method = ops.ravel
+    exp: Method = ops.exp
+    log: Method = ops.log
+    sqrt: Method = ops.sqrt
+    tanh: Method = ops.tanh
+    sigmoid: Method = ops.sigmoid
+    relu: Method = ops.relu
 
     @property
     def T(self) -> Tensor:
@@ -273,57 +345,60 @@ class Tensor(Value):
         """The elements held between min and max (None: no bound)."""
         return ops.clip(self, min, max)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        """The elements in C order in another shape, given as one tuple or as integers."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
+        """The elements, in C or Fortran order ("F"), in another shape, given as one tuple or as
+        integers."""
+        return ops.arrange.reshape_in_order(self, shape[0] if len(shape) == 1 else shape, order)
 
     def transpose(self, *axes: Any) -> Tensor:
         """The axes permuted, given as one tuple or as integers (none: reversed)."""
         return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """The two axes exchanged."""
-        axes = list(range(self.ndim))
-        axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
-        return ops.transpose(self, tuple(axes))
-
-    def ravel(self) -> Tensor:
-        """The elements in C order along one axis."""
-        return ops.reshape(self, -1)
-
-    flatten = ravel
-
-    def squeeze(self, axis: Axis = None) -> Tensor:
-        """Without the axes of size 1, or those of them named by `axis`."""
-        return ops.reshape(self, np.squeeze(np.asarray(self), axis).shape)
+    @property
+    def at(self) -> At:
+        """``t.at[index].set(v)`` and ``.add(v)``: this tensor with v put or added there, as a
+        new one."""
+        return At(self)
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether an element is not 0, along the axes (None: all), as plain booleans."""
-        return np.any(np.asarray(self), axis=axis, keepdims=keepdims)
+        return np.any(self._array, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether no element is 0, along the axes (None: all), as plain booleans."""
-        return np.all(np.asarray(self), axis=axis, keepdims=keepdims)
+        return np.all(self._array, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest element is along the axis (None: flattened), as plain integers."""
-        return np.argmax(np.asarray(self), axis=axis)
+        return np.argmax(self._array, axis=axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest element is along the axis (None: flattened), as plain integers."""
-        return np.argmin(np.asarray(self), axis=axis)
+        return np.argmin(self._array, axis=axis)
 
     def tolist(self) -> Any:
         """The elements as Python numbers in nested lists."""
-        return self._data.tolist()
+        return self._array.tolist()
 
     # NumPy's protocols
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = np.array(self._data, dtype, copy=copy)
+        if loses_gradient(self):
+            raise TypeError(
+                f"a plain array would lose the gradient of {describe(self)}; use an op or a NumPy "
+                "function of it, X @ t instead of X.dot(t), np.stack for a list of tensors, or "
+                "t.data if only the value is meant"
+            )
+        array = np.array(self._array, dtype, copy=copy)
         if not copy:
             array.flags.writeable = False
         return array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return np.array(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return np.empty(0).__dlpack_device__()
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return numpy_protocols.ufunc(ufunc, method, inputs, kwargs)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .calculus import grad
-from .checking import check
+from .checking import check_named, name_of
 from .operation import Op, blocked
 from .tensor import Tensor
 from .value import Value
@@ -119,11 +119,15 @@ class Call:
         """Whether the result has a gradient."""
         return bool(self.wanted) and np.asarray(self(*self.inputs)).dtype.kind == "f"
 
+    def name(self, i: int) -> str:
+        """What an input is called."""
+        return f"{self.op.inputs[0]}[{i}]" if self.op.sequence else self.op.inputs[i]
+
     def tensors(self, arrays: Any = None) -> list[Any]:
         """The inputs as Tensors."""
         arrays = self.inputs if arrays is None else arrays
         return [
-            x if x is None else Tensor(x, requires_grad=x.dtype.kind == "f", name=f"input {i}")
+            x if x is None else Tensor(x, requires_grad=x.dtype.kind == "f", name=self.name(i))
             for i, x in enumerate(arrays)
         ]
 
@@ -197,7 +201,9 @@ def value(call: Call) -> None:
 @law(lambda call: call.differentiable)
 def derivatives(call: Call) -> None:
     """The rules agree with finite differences, to second order."""
-    check(call.of_floats, *(call.inputs[i] for i in call.wanted))
+    names = [call.name(i) for i in call.wanted]
+    inputs = [call.inputs[i] for i in call.wanted]
+    check_named(call.of_floats, inputs, names, name_of(call.op))
 
 
 @law(lambda call: bool(call.wanted))
@@ -271,15 +277,34 @@ def memory_apart(call: Call) -> None:
             arrays.append(t.grad)
 
 
-def filled(call: Call) -> list[int]:
+@law(lambda call: call.op.elementwise and bool(call.wanted))
+def elementwise_as_promised(call: Call) -> None:
+    """An op that says elementwise=True computes each element from the inputs in its place."""
+    inputs = np.broadcast_arrays(*(0.0 if x is None else x for x in call.inputs))
+    odd = np.arange(inputs[0].size).reshape(inputs[0].shape) % 2 == 1
+    values = []
+    for scale in (1.0, 1.01):
+        moved = [np.where(odd, x * scale, x) if x.dtype.kind == "f" else x for x in inputs]
+        given = [None if x is None else y for x, y in zip(call.inputs, moved, strict=True)]
+        values.append(np.asarray(call(*given))[~odd])
+    same(
+        values[1],
+        values[0],
+        "the value where other elements differ",
+        "that where they do not",
+        exact=True,
+    )
+
+
+def fill_in(call: Call) -> list[int]:
     """The inputs that have elements."""
     return [i for i, x in enumerate(call.inputs) if x is not None and x.size]
 
 
-@law(lambda call: call.op.elementwise and len(filled(call)) > 1)
+@law(lambda call: call.op.elementwise and len(fill_in(call)) > 1)
 def broadcasting(call: Call) -> None:
     """An elementwise op of several inputs broadcasts them, and sums their gradients back."""
-    for i in filled(call):
+    for i in fill_in(call):
         inputs = list(call.inputs)
         inputs[i] = inputs[i].reshape(-1)[:1]  # one element against the whole of the others
         full = np.broadcast_arrays(*inputs)
@@ -329,9 +354,9 @@ def batched_as_promised(call: Call) -> None:
     out = call(*call.tensors())
     g = np.random.default_rng(0).standard_normal((2, *out.shape))
     for rule in rules_to_batch(call):
-        both = rule(g, out._data, *out.arrays, **out.params)
+        both = rule(g, out._array, *out.arrays, **out.params)
         for one, together in zip(g, both, strict=True):
-            apart = np.asarray(rule(one[()], out._data, *out.arrays, **out.params))
+            apart = np.asarray(rule(one[()], out._array, *out.arrays, **out.params))
             assert together.shape == apart.shape, f"{together.shape} is not {apart.shape}"
             same(together, apart, "the batched gradient", "each alone")
 

@@ -168,8 +168,9 @@ def load(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
     try:
         # Opened here, as numpy.load leaves a file open that it cannot read.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = dict(file)
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            # By their full names: NumPy takes "x.npy" for the entry of x, even where both are.
+            found = {name: file[f"{name}.npy"] for name in file.files}
+    except (ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{os.fspath(path)} is not a file of parameters: {error}") from None
     wrong = [
         f"{name} has shape {found[name].shape} and dtype {found[name].dtype} there, and "

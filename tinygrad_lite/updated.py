@@ -25,7 +25,7 @@ def tensors_of(index: int) -> Operands:
     def operands(node: Value) -> tuple[Value, tuple[Any, ...]]:
         return node, tuple(
             stand_in(x, array, index)
-            if isinstance(x, Value) and x._data is not array and x.op is None
+            if isinstance(x, Value) and x._array is not array and x.op is None
             else x
             for x, array in zip(node.inputs, node.arrays, strict=True)
         )
@@ -38,7 +38,7 @@ def stand_in(x: Value, array: Any, index: int) -> Any:
     if not x._requires_grad:
         return new(x.__class__).record(array)
     old = alias(x) if x.changed > index else stale(x, of=describe(x))
-    old._data, old.arrays = array, (array,)
+    old._array, old.arrays = array, (array,)
     return old
 
 

@@ -34,12 +34,12 @@ class Value(Carrier):
 
     # One slotted object per node, no closure: the garbage collector's work stays small.
     __slots__ = (  # noqa: RUF023 (in the order of what they say)
-        "_data", "_requires_grad", "_name", "grad",
+        "_array", "_requires_grad", "_name", "grad",
         "op", "inputs", "arrays", "params", "scope", "index", "source",
         "changed", "cotangent", "__weakref__",
     )  # fmt: skip
 
-    _data: np.ndarray | np.generic
+    _array: np.ndarray | np.generic
     _requires_grad: bool
     _name: str | None
     grad: np.ndarray | None
@@ -58,15 +58,15 @@ class Value(Carrier):
     ) -> None:
         self.record(freeze(data, dtype))
         self._name = check_name(name)
-        if requires_grad and self._data.dtype.kind != "f":
+        if requires_grad and self._array.dtype.kind != "f":
             raise TypeError(
                 f"only a floating dtype can require a gradient, but {describe(self)} has dtype "
-                f"{self._data.dtype}; make it with dtype=float"
+                f"{self._array.dtype}; make it with dtype=float"
             )
         self._requires_grad = bool(requires_grad)
 
     # Read here; Tensor says what assigning to them does.
-    data: Any = property(lambda self: self._data)
+    data: Any = property(lambda self: self._array)
     name: Any = property(lambda self: self._name)
     requires_grad: Any = property(lambda self: self._requires_grad)
 
@@ -81,7 +81,7 @@ class Value(Carrier):
     ) -> Any:
         """Hold `data`, which nobody may be able to write to, and how it was made; return self."""
         now = CONTEXT.get()
-        self._data, self._requires_grad, self._name, self.grad = data, requires_grad, None, None
+        self._array, self._requires_grad, self._name, self.grad = data, requires_grad, None, None
         self.op, self.inputs, self.arrays, self.params = op, inputs, arrays, params or {}
         self.scope, self.index = now.scope, next_index()
         self.source = user_line() if op is not None and now.sources else None
@@ -91,7 +91,7 @@ class Value(Carrier):
         """What an op gives for inputs of which this is one: computed, and recorded."""
         kind: Any = self.__class__
         inputs = tuple(x if isinstance(x, KEPT) else kind(x) for x in inputs)
-        arrays = tuple(x._data if isinstance(x, Value) else x for x in inputs)
+        arrays = tuple(x._array if isinstance(x, Value) else x for x in inputs)
         try:
             data = lock(op, op.compute(*arrays, **static), arrays)
         except (ValueError, IndexError) as error:
@@ -118,14 +118,12 @@ def lock(op: Op, data: Any, arrays: tuple[Any, ...]) -> np.ndarray | np.generic:
 
     Raises: TypeError if it is not an array of real numbers.
     """
-    if data is None:
-        raise TypeError(f"{op.name} returned nothing; its function must return an array")
-    if isinstance(data, (np.ndarray, np.generic)) and data.dtype.kind not in REAL:
-        raise TypeError(
-            f"{op.name} gave dtype {data.dtype}, but a Tensor holds real numbers; check its inputs"
-        )
-    base = getattr(data, "base", None)
+    op.check(data)
+    base = data.base if type(data) is np.ndarray and data.dtype.kind in REAL else None
     if base is not None and any(base is a or base is getattr(a, "base", None) for a in arrays):
         data.setflags(write=False)
         return data if data.ndim else data[()]
-    return freeze(data)
+    try:
+        return freeze(data)
+    except TypeError as error:
+        raise TypeError(f"{op.name} gave what no Tensor can hold: {error}") from None

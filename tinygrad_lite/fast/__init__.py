@@ -11,10 +11,20 @@ from typing import Any
 
 from .. import ancestors, backward, calculus, value
 from ..operation import Op
-from ..ops import add, divide, matmul, multiply, power, subtract
+from ..ops import (
+    add,
+    broadcast_to,
+    divide,
+    matmul,
+    multiply,
+    power,
+    sigmoid,
+    subtract,
+    sum,
+)
 from ..ops import convolve as plain_convolve
 from ..tensor import Tensor
-from . import apply, convolve, deferred, walk
+from . import apply, convolve, deferred, functions, walk
 
 # (where, the slot's name there, what fills it)
 SLOTS: list[tuple[Any, str, Any]] = [
@@ -25,10 +35,14 @@ SLOTS: list[tuple[Any, str, Any]] = [
     (Tensor, "__mul__", apply.infix(multiply)),
     (Tensor, "__truediv__", apply.infix(divide)),
     (Tensor, "__pow__", apply.infix(power)),
-    (Tensor, "__matmul__", apply.infix(matmul)),
+    (Tensor, "__matmul__", apply.infix(matmul, functions.matmul)),
     (backward, "leaf_gradients", walk.leaf_gradients),
     (backward, "store", walk.store),
     (backward.unbroadcast, "forward", walk.unbroadcast),
+    (matmul, "forward", functions.matmul),
+    (sigmoid, "forward", functions.sigmoid),
+    (sum, "forward", functions.sum),
+    (broadcast_to, "forward", functions.broadcast_to),
     (ancestors, "between", walk.between),
     (value, "next_index", deferred.next_index),
     (calculus, "recorded_gradients", deferred.defer),

@@ -57,13 +57,14 @@ def call(self: Any, *args: Any, **static: Any) -> Any:
         args, static = self.bind(args, static)
     if len(args) == 1 and isinstance(x := args[0], Value):
         arrays: Any
-        kind, arrays, wanted = x.__class__, (x._data,), x._requires_grad
+        kind, arrays, wanted = x.__class__, (x._array,), x._requires_grad
     elif any_value(args):
         kind = next(x.__class__ for x in args if isinstance(x, Value))
         args = tuple(x if isinstance(x, KEPT) else kind(x) for x in args)
-        arrays = tuple(x._data if isinstance(x, Value) else x for x in args)
+        arrays = tuple(x._array if isinstance(x, Value) else x for x in args)
         wanted = any(isinstance(x, Value) and x._requires_grad for x in args)
     else:
+        static = static or ({} if self.direct else self.usual)
         return call_on_arrays(self, (args,) if self.sequence else args, static)
     static = static or self.usual
     try:
@@ -87,7 +88,7 @@ def call(self: Any, *args: Any, **static: Any) -> Any:
     if not now.recording:
         return out.record(data)
     # Assigning three names at a time builds no tuple; four would.
-    out._data, out._requires_grad, out.params = data, wanted, static
+    out._array, out._requires_grad, out.params = data, wanted, static
     out.op, out.inputs, out.arrays = self, args, arrays
     out.index, out.scope = next_index(), now.scope
     out.source = user_line() if now.sources else None
@@ -95,17 +96,17 @@ def call(self: Any, *args: Any, **static: Any) -> Any:
     return out
 
 
-def infix(op: Op) -> Callable[[Any, Any], Any]:
+def infix(op: Op, function: Any = None) -> Callable[[Any, Any], Any]:
     """``op(x1, x2)`` as the method of an operator: a chain of scalars takes 0.5 times the time."""
-    compute, static = op.forward, op.defaults
+    compute, static = function or op.forward, op.defaults
 
     def apply(x1: Any, x2: Any) -> Any:
         a1: Any
         a2: Any
         if isinstance(x2, Value):
-            a1, a2, wanted = x1._data, x2._data, x1._requires_grad or x2._requires_grad
+            a1, a2, wanted = x1._array, x2._array, x1._requires_grad or x2._requires_grad
         elif x2.__class__ in NUMBERS:
-            a1, a2, wanted = x1._data, x2, x1._requires_grad
+            a1, a2, wanted = x1._array, x2, x1._requires_grad
         else:
             return op(x1, x2)
         try:
@@ -127,7 +128,7 @@ def infix(op: Op) -> Callable[[Any, Any], Any]:
         out, now = new(x1.__class__), CONTEXT.get()
         if not now.recording:
             return out.record(data)
-        out._data, out._requires_grad, out.params = data, wanted, static
+        out._array, out._requires_grad, out.params = data, wanted, static
         out.op, out.inputs, out.arrays = op, (x1, x2), (a1, a2)
         out.index, out.scope = next_index(), now.scope
         out.source = user_line() if now.sources else None
@@ -149,7 +150,7 @@ def call_on_arrays(op: Op, args: tuple[Any, ...], static: dict[str, Any]) -> Any
             named = static.keys() & op.inputs
             static = {name: freeze(x) if name in named else x for name, x in static.items()}
     try:
-        return op.forward(*args, **static)
+        return op.check(op.forward(*args, **static))
     except (ValueError, IndexError) as error:
         raise op.explain(error, args[0] if op.sequence else args[: len(op.inputs)]) from None
 

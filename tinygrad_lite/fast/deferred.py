@@ -49,7 +49,7 @@ class Deferred(Tensor):
     __slots__ = ()
     __class__ = property(lambda self: Tensor)
     op, inputs, arrays, params = ask("op"), ask("inputs"), ask("arrays"), ask("params")
-    index, requires_grad = ask("index"), ask("requires_grad")
+    index = ask("index")
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Pass:
                 if not isinstance(g, Value):  # zeros that a blocked input was sent
                     g = Tensor(g)
                 elif g.index < since:  # it is not of the record
-                    g = alias(g) if g._requires_grad else new(Tensor).record(g._data)
+                    g = alias(g) if g._requires_grad else new(Tensor).record(g._array)
                 nodes[g] = wanted[x]
         finally:
             CONTEXT.reset(token)
@@ -94,7 +94,7 @@ class Pass:
                     )
                     break
         for node, becoming in nodes.items():
-            for name in ("op", "inputs", "arrays", "params", "index", "source", "_requires_grad"):
+            for name in ("op", "inputs", "arrays", "params", "index", "source"):
                 Value.__dict__[name].__set__(becoming, getattr(node, name))
             object.__dict__["__class__"].__set__(becoming, Tensor)  # now all of it is there
 
@@ -105,7 +105,7 @@ def defer(
     """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
     now = CONTEXT.get()
     this = Pass(output, start, path, now, next_index(), [])
-    array = start._data if isinstance(start, Value) else start
+    array = start._array if isinstance(start, Value) else start
     found: dict[Value, Any] = leaf_gradients(output, array, path, inputs)
     made: dict[int, tuple[Deferred, Any]] = {}  # one array is one gradient, as one Tensor would be
     for x, g in found.items():
@@ -114,7 +114,7 @@ def defer(
         else:
             gradient = new(Deferred)
             made[id(g)] = gradient, g  # which keeps g, so that its id does not come again
-            gradient._data = lock(alias, g, ())
+            gradient._array = lock(alias, g, ())
             gradient._requires_grad, gradient._name, gradient.grad = True, None, None
             gradient.scope, gradient.source = now.scope, None
             SLOT.__set__(gradient, this)

@@ -30,7 +30,7 @@ def leaf_gradients(
         return cotangents
     while frontier:
         node: Any = heappop(frontier)[1]
-        g, op, out = cotangents.pop(node), node.op, node._data
+        g, op, out = cotangents.pop(node), node.op, node._array
         if ends and node in ends:
             found[node] = g
         arrays, params, inlined = node.arrays, node.params, not op.sequence
@@ -49,7 +49,7 @@ def leaf_gradients(
                 if within is not None and x not in within:
                     continue
                 if c is blocked:
-                    c = np.zeros_like(x._data)[()]
+                    c = np.zeros_like(x._array)[()]
                 elif c is None:
                     list(contributions(node, g, within=within))  # which raises
                 elif count == 2:  # a call without * takes 0.1 us less
@@ -58,13 +58,13 @@ def leaf_gradients(
                     c = c(g, out, arrays[0])
                 else:
                     c = c(g, out, *arrays, **params)
-                data = x._data
+                data = x._array
                 if c.__class__ is not data.__class__ or (
                     c.__class__ is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
                 ):
                     if c.__class__ is ndarray and c.shape[1:] == data.shape and data.ndim == 1:
                         c = unbroadcast(c, data.shape)  # a bias, and a batch
-                    c = to_input(c, x, node)
+                    c = to_input(c, x, op)
             if x.op is None:  # a leaf sends nothing on, so it need not wait its turn
                 found[x] = found[x] + c if x in found else c
             elif x in cotangents:

@@ -186,11 +186,11 @@ def sends(
     if op is not None and op.batched and op.plain:
         for slot, x in wanted:
             rule = cast(Rule, op.rules[slot])  # plain ops have all their rules
-            parts = rule(cotangents, node._data, *node.arrays, **node.params)
-            if np.ndim(parts) <= x._data.ndim:  # a constant, as 0 where the derivative is 0
-                parts = np.stack([to_input(parts, x, node)] * len(cotangents))
-            elif parts.shape[1:] != x._data.shape or parts.dtype != x._data.dtype:
-                parts = np.stack([to_input(part, x, node) for part in parts])
+            parts = rule(cotangents, node._array, *node.arrays, **node.params)
+            if np.ndim(parts) <= x._array.ndim:  # a constant, as 0 where the derivative is 0
+                parts = np.stack([to_input(parts, x, op)] * len(cotangents))
+            elif parts.shape[1:] != x._array.shape or parts.dtype != x._array.dtype:
+                parts = np.stack([to_input(part, x, op) for part in parts])
             yield slot, x, parts
     else:
         each = [list(contributions(node, g, within=within)) for g in cotangents]

@@ -183,7 +183,7 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
     Where the Jacobian is diagonal it is its own transpose, and where the op is linear it
     is the op itself, so that the rule need not be recorded and differentiated.
     """
-    op, shape = node.op, node._data.shape
+    op, shape = node.op, node._array.shape
     assert op is not None
     parts = []
     for slot, x in uses:
@@ -193,7 +193,7 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
         if op.elementwise and rule is not None:
             if tangent.shape != shape:
                 tangent = np.broadcast_to(tangent, shape)
-            part = rule(tangent, node._data, *node.arrays, **node.params)
+            part = rule(tangent, node._array, *node.arrays, **node.params)
             if getattr(part, "shape", None) != shape:  # a constant
                 part = np.broadcast_to(part, shape)
             parts.append(part)
@@ -202,12 +202,12 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
             parts.append(op.compute(*inputs, **node.params))
         else:
             parts.append(transpose(node, slot, tangent, x))
-    return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._data)
+    return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._array)
 
 
 def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:
     """The Jacobian with respect to one input times a tangent, by differentiating the rule."""
-    u = Tensor(np.zeros_like(node._data), requires_grad=True)
+    u = Tensor(np.zeros_like(node._array), requires_grad=True)
     part = next(part for i, _, part in contributions(node, u, within={x}) if i == slot)
     found = leaf_gradients(part, tangent) if getattr(part, "requires_grad", False) else {}
-    return found.get(u, np.zeros_like(node._data))
+    return found.get(u, np.zeros_like(node._array))

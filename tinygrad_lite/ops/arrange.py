@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..operation import Op, op
-from ..value import Value
-from .elementwise import Array
+from .elementwise import Array, operand
 from .reduce import sum
 from .shape import concatenate, getitem, index_add, reshape, transpose
 
@@ -28,17 +28,22 @@ __all__ = [
 ]  # fmt: skip
 
 
-def shaped(x: Any) -> Array:
-    """x as something with a shape: a Tensor stays one."""
-    return x if isinstance(x, Value) else np.asarray(x)
-
-
 # What only changes the shape
 
 
-def ravel(x: Array) -> Array:
-    """The elements in C order along one axis."""
-    return reshape(x, -1)
+def reshape_in_order(x: Array, shape: Any, order: str = "C") -> Array:
+    """The elements in C order ("C") or in Fortran's, the first axis fastest ("F"), in another
+    shape. Raises: ValueError for the orders "A" and "K", as no memory is seen here."""
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', but is {order!r}")
+    if order == "C":
+        return reshape(x, shape)
+    return transpose(reshape(transpose(x), tuple(np.atleast_1d(shape).tolist()[::-1])))
+
+
+def ravel(x: Array, order: str = "C") -> Array:
+    """The elements along one axis, in C order, or with ``order="F"`` in Fortran's."""
+    return reshape_in_order(x, -1, order)
 
 
 def squeeze(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
@@ -186,7 +191,8 @@ def array_split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array
 
     Raises: ValueError if there would be no part.
     """
-    x = shaped(x)
+    x = operand(x)
+    axis = normalize_axis_index(axis, x.ndim)
     n = x.shape[axis]
     if np.ndim(indices_or_sections):
         ends = [*indices_or_sections, n]
@@ -195,7 +201,7 @@ def array_split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array
     else:
         size, longer = divmod(n, indices_or_sections)
         ends = [(i + 1) * size + min(i + 1, longer) for i in range(indices_or_sections)]
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axis
     return [getitem(x, (*before, slice(a, b))) for a, b in pairwise([0, *ends])]
 
 
@@ -204,7 +210,8 @@ def split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 
     Raises: ValueError if the parts would not be equal.
     """
-    n = np.shape(x)[axis]
+    x = operand(x)
+    n = x.shape[normalize_axis_index(axis, x.ndim)]
     parts = 1 if np.ndim(indices_or_sections) else indices_or_sections
     if parts > 0 and n % parts:
         raise ValueError(
@@ -215,7 +222,9 @@ def split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 
 
 def vsplit(x: Array, indices_or_sections: Any) -> list[Array]:
-    """`split` along the first axis."""
+    """`split` along the first axis of two or more."""
+    if np.ndim(x) < 2:
+        raise ValueError(f"vsplit: x must have 2 axes or more, but has the shape {np.shape(x)}")
     return split(x, indices_or_sections, 0)
 
 
@@ -247,4 +256,5 @@ def dstack(arrays: Sequence[Array]) -> Array:
 
 def column_stack(arrays: Sequence[Array]) -> Array:
     """The arrays joined along the second axis; vectors are columns."""
-    return concatenate([x if np.ndim(x) > 1 else reshape(x, (-1, 1)) for x in arrays], 1)
+    arrays = [operand(x) for x in arrays]
+    return concatenate([x if x.ndim > 1 else reshape(x, (-1, 1)) for x in arrays], 1)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..operation import op
-from .arrange import shaped, squeeze, swapaxes, tril
-from .elementwise import Array, abs, power, sign, where
+from .arrange import squeeze, swapaxes, tril
+from .at_zero import abs, is_recorded_at_zero, limit_of_ratio, power, times_direction
+from .elementwise import Array, as_floating, operand, sign, values, where
 from .linear import matmul
-from .reduce import Axis, expanded, max, min, sum
+from .reduce import Axis, axes_of, max, min, restore_axes, sum
+from .shape import getitem, stack
 
 __all__ = ["cholesky", "det", "inv", "norm", "slogdet", "solve", "vector_norm"]
 
@@ -57,21 +60,29 @@ def det(x: Array) -> Array:
 
 @det.vjp
 def _(g: Array, out: Array, x: Array) -> Array:
-    if np.all(np.asarray(out)):
+    if is_well_conditioned(x, out):
         return (g * out)[..., None, None] * T(inv(x))
-    return g[..., None, None] * T(adjugate(x))
+    return g[..., None, None] * cofactors(x)
 
 
-def adjugate(x: Array) -> Array:
-    """The transposed matrix of cofactors, det(x) * inv(x) where that exists, by the method
-    of Faddeev and LeVerrier: also of singular matrices, less accurate for large ones."""
+def is_well_conditioned(x: Array, out: Array) -> bool:
+    """Whether the determinant times the inverse is right in second derivatives too; of more than
+    8 rows, where cofactors take long, in first ones."""
+    size, limits = np.abs(values(out)), np.finfo(x.dtype)
+    if not np.all((size > limits.tiny) & (size < limits.max)):
+        return False
+    most = limits.eps ** (-0.25 if x.shape[-1] <= 8 else -0.5)
+    return not x.size or bool(np.all(np.linalg.cond(values(x), 1) < most))
+
+
+def cofactors(x: Array) -> Array:
+    """The determinants of what is left of x without row i and column j, with their signs: no
+    division, so right at and near singular matrices, in all derivatives."""
     n = x.shape[-1]
-    eye = np.eye(n, dtype=x.dtype)
-    m = np.broadcast_to(eye, x.shape)
-    for k in range(1, n):
-        product = matmul(x, m)
-        m = product - sum(product * eye, (-2, -1), True) / k * eye
-    return m if n % 2 else -m
+    others = [np.array([j for j in range(n) if j != i], int) for i in range(n)]
+    columns = np.array(others)[:, None, :]
+    rows = [det(getitem(x, (..., kept[:, None], columns))) for kept in others]
+    return stack(rows, -2) * (-1.0) ** np.add.outer(range(n), range(n)).astype(x.dtype)
 
 
 class Slogdet(NamedTuple):
@@ -83,7 +94,7 @@ class Slogdet(NamedTuple):
 
 def slogdet(x: Array) -> Slogdet:
     """The sign of the determinant, a plain array, and the logarithm of its absolute value."""
-    return Slogdet(np.linalg.slogdet(np.asarray(x)).sign, logabsdet(x))
+    return Slogdet(np.linalg.slogdet(values(operand(x))).sign, logabsdet(x))
 
 
 @op(symbol="log|det|")
@@ -123,14 +134,36 @@ def vector_norm(x: Array, axis: Any = None, keepdims: bool = False, ord: float =
 
 @vector_norm.vjp
 def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ord: float) -> Array:
-    g, out = expanded(g, x, axis, keepdims), expanded(out, x, axis, keepdims)
-    if np.isinf(ord):
-        chosen = np.asarray(abs(x) == out)
-        return g * sign(x) * (chosen / chosen.sum(axis=axis, keepdims=True))
+    if is_recorded_at_zero(out if ord == 2 else x):
+        return slope_at_zero(g, out, x, axis, keepdims, ord)
+    g, out = restore_axes(g, x, axis, keepdims), restore_axes(out, x, axis, keepdims)
     unit = x / where(out == 0, 1, out)
     if ord == 2:
         return g * unit
-    return g * sign(x) * power(where(unit == 0, 1, abs(unit)), ord - 1)
+    return g * sign(x) * steepness(abs(unit), axis, ord)
+
+
+def steepness(size: Array, axis: Axis, ord: float) -> Array:
+    """The derivative of a norm with respect to an element of this size, if the norm is 1; for an
+    infinite order the largest share it. The norm of order 0 counts elements: it has none."""
+    if ord == 0:
+        return size * 0
+    if np.isinf(ord):
+        chosen = values(size) == (np.max if ord > 0 else np.min)(values(size), axis, keepdims=True)
+        return chosen / chosen.sum(axis=axis, keepdims=True)
+    return power(where(size == 0, 1, size), ord - 1)
+
+
+def slope_at_zero(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ord: float) -> Array:
+    """The rule of vector_norm where norms or elements are 0, to be differentiated again."""
+    limit = np.zeros(out.shape) if values(out).all() else limit_of_ratio(g, x, out)
+    g, out, limit = (restore_axes(y, x, axis, keepdims) for y in (g, out, limit))
+    if ord == 2:
+        return times_direction(g, x, out, limit=limit)
+    slope = steepness(abs(x) / where(out == 0, 1, out), axis, ord)
+    kink = np.nan if 0 < ord <= 2 else 0
+    limit = np.where(values(out) == 0, np.where(limit == 0, 0, np.nan), kink)
+    return times_direction(g * slope, x, abs(x), limit=limit)
 
 
 def norm(x: Array, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -139,18 +172,26 @@ def norm(x: Array, ord: Any = None, axis: Axis = None, keepdims: bool = False) -
 
     ord is a number for vectors, "fro", 1, -1, inf or -inf for matrices.
 
-    Raises: ValueError for other orders; those of singular values are not here.
+    Raises: ValueError for other orders; those of singular values are not here; and for an
+    order of what is neither vectors nor matrices.
     """
-    x = shaped(x)
-    if ord is None:
+    x = operand(x)
+    if axis is not None and not isinstance(axis, (int, np.integer, tuple)):
+        raise TypeError(f"norm: axis must be None, an int or a tuple of ints, but is {axis!r}")
+    if ord is None and (axis is None or np.ndim(axis) == 0):
         return vector_norm(x, axis, keepdims)
-    pair = tuple(range(x.ndim)) if axis is None else axis
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        return vector_norm(x, axis, keepdims, ord)
-    if ord == "fro":
-        return vector_norm(x, pair, keepdims)
-    if ord not in (1, -1, np.inf, -np.inf):
-        raise ValueError(f"norm: a matrix norm of order {ord!r} is not here; 'fro', ±1, ±inf are")
-    columns = sum(abs(x), pair[0 if np.abs(ord) == 1 else 1], keepdims=True)
-    found = (max if ord > 0 else min)(columns, pair, True)
-    return found if keepdims else squeeze(found, pair)
+    axes = axes_of(axis, x.ndim)
+    if len(axes) not in (1, 2):
+        raise ValueError(f"norm: there are norms over 1 or 2 axes, but not over {len(axes)}")
+    if len(axes) == 1 and not isinstance(ord, str):
+        return vector_norm(x, axis, keepdims, 2 if ord is None else ord)
+    if len(axes) == 2 and ord in (None, "fro", "f"):
+        return vector_norm(x, axis or axes, keepdims)
+    if len(axes) == 1 or ord not in (1, -1, inf, -inf):
+        raise ValueError(
+            f"norm: a {'matrix' if len(axes) == 2 else 'vector'} norm of order {ord!r} is not "
+            "here; for matrices 'fro', ±1, ±inf are, for vectors numbers"
+        )
+    columns = sum(abs(as_floating(x)), axes[0 if np.abs(ord) == 1 else 1], keepdims=True)
+    found = (max if ord > 0 else min)(columns, axes, True)
+    return found if keepdims else squeeze(found, axes)

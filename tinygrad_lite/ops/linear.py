@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..operation import op
 from .elementwise import Array
 
@@ -16,8 +18,7 @@ from .elementwise import Array
 def matmul(x1: Array, x2: Array) -> Array:
     """The matrix product as in `numpy.matmul`: 1-D inputs are vectors, axes before the
     last two are batches and broadcast."""
-    # Where both mean the same, .dot starts 1 us sooner.
-    return x1.dot(x2) if 0 < x1.ndim <= 2 and 0 < x2.ndim <= 2 else x1 @ x2
+    return np.matmul(x1, x2)
 
 
 @matmul.vjp("x1")

@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 
 from ..operation import op
-from .arrange import expand_dims, shaped, squeeze, take_along_axis
+from .arrange import expand_dims, squeeze, take_along_axis
 from .convolve import Pair, conv2d, conv2d_image, pair
-from .elementwise import Array, elementwise, exp, multiply, sigmoid, subtract, where
+from .elementwise import (
+    Array,
+    as_floating,
+    elementwise,
+    exp,
+    multiply,
+    operand,
+    sigmoid,
+    subtract,
+    values,
+    where,
+)
 from .reduce import mean, sum
-from .shape import index_add, reshape
+from .shape import getitem, index_add, reshape
 from .special import bell, erfc, square
 from .statistics import log_softmax
 
@@ -29,7 +40,7 @@ SQRT_HALF = math.sqrt(0.5)
 @elementwise("leaky relu", inputs=1)
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x where x > 0, else negative_slope * x."""
-    return np.where(np.greater(x, 0), x, negative_slope * x)[()]
+    return np.where(np.greater(x, 0), x, negative_slope * 1.0 * x)[()]
 
 
 leaky_relu.vjp(lambda g, out, x, negative_slope: g * where(x > 0, 1, negative_slope))
@@ -38,7 +49,7 @@ leaky_relu.vjp(lambda g, out, x, negative_slope: g * where(x > 0, 1, negative_sl
 @elementwise("elu", inputs=1)
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x where x > 0, else alpha * (e**x - 1)."""
-    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))[()]
+    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0.0)))[()]
 
 
 elu.vjp(lambda g, out, x, alpha: g * where(x > 0, 1, alpha * exp(where(x > 0, 0, x))))
@@ -67,7 +78,7 @@ silu.vjp(lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
 @elementwise("softplus", inputs=1)
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """log(1 + e**(beta * x)) / beta, without overflow."""
-    return np.logaddexp(0, beta * x) / beta
+    return np.logaddexp(0.0, beta * 1.0 * x) / beta  # 1.0: no integer may wrap around
 
 
 softplus.vjp(lambda g, out, x, beta: g * sigmoid(beta * x))
@@ -80,17 +91,17 @@ def dropout(
     from the generator; x itself if not training. Raises: ValueError unless 0 <= p <= 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must lie in [0, 1], but is {p}")
-    x = shaped(x)
+    x = operand(x)
     if not training:
         return x
     keep = generator.random(x.shape) >= p
-    return x * (keep / (1 - p or 1)).astype(x.dtype)
+    return x * (keep / (1 - p or 1)).astype(as_floating(x).dtype)
 
 
 # Losses
 
 
-def reduced(losses: Array, reduction: str) -> Array:
+def reduce_losses(losses: Array, reduction: str) -> Array:
     """The mean of the losses, their sum, or ("none") themselves."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', but is {reduction!r}")
@@ -98,8 +109,17 @@ def reduced(losses: Array, reduction: str) -> Array:
 
 
 def mse_loss(input: Array, target: Array, reduction: str = "mean") -> Array:
-    """The squared differences: their mean, their sum, or ("none") themselves."""
-    return reduced(square(subtract(input, target)), reduction)
+    """The squared differences: their mean, their sum, or ("none") themselves.
+
+    Raises: ValueError if the shapes are not the same.
+    """
+    input, target = operand(input), operand(target)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"mse_loss: input has the shape {input.shape} and target {target.shape}, which must be "
+            "the same; reshape one of them"
+        )
+    return reduce_losses(square(subtract(as_floating(input), as_floating(target))), reduction)
 
 
 def cross_entropy(input: Array, target: Array, reduction: str = "mean") -> Array:
@@ -108,17 +128,30 @@ def cross_entropy(input: Array, target: Array, reduction: str = "mean") -> Array
     input has shape (N, C, ...), or (C,), with C classes; target has the same shape without
     C and holds class numbers, or the same shape and holds probabilities.
 
-    Raises: ValueError for class numbers outside [0, C), and as shapes do not fit.
+    Raises: ValueError for class numbers outside [0, C) or that are no integers, and for other
+    shapes.
     """
-    input, target = shaped(input), shaped(target)
+    input, target = operand(input), operand(target)
     axis = min(1, input.ndim - 1)
+    without = input.shape[:axis] + input.shape[axis + 1 :]
+    if not input.ndim or target.shape not in (input.shape, without):
+        raise ValueError(
+            f"cross_entropy: input has the shape {input.shape}, (N, C, ...) or (C,), so target "
+            f"must have the shape {without} (class numbers) or {input.shape} (probabilities), "
+            f"but has {target.shape}"
+        )
     log_p = log_softmax(input, axis)
-    if target.dtype.kind == "f":
-        return reduced(-sum(multiply(target, log_p), axis), reduction)
-    classes = np.expand_dims(np.asarray(target), axis)
+    if target.shape == input.shape:
+        return reduce_losses(-sum(multiply(target, log_p), axis), reduction)
+    if target.dtype.kind not in "iu":
+        raise ValueError(
+            f"cross_entropy: class numbers must be integers, but have dtype {target.dtype}; "
+            f"probabilities must have the shape {input.shape}"
+        )
+    classes = np.expand_dims(values(target), axis)
     if classes.size and not 0 <= classes.min() <= classes.max() < input.shape[axis]:
         raise ValueError(f"cross_entropy: the targets must be in [0, {input.shape[axis]})")
-    return reduced(-squeeze(take_along_axis(log_p, classes, axis), axis), reduction)
+    return reduce_losses(-squeeze(take_along_axis(log_p, classes, axis), axis), reduction)
 
 
 # Pooling and convolutions; shapes as in conv2d
@@ -133,41 +166,75 @@ def max_pool2d(
     dilation: Pair = 1,
 ) -> Array:
     """The largest pixel of each window, `stride` apart (None: the kernel's size); of equal
-    ones the first gets the gradient, as in PyTorch. Pixels outside x are -inf."""
-    return x[largest(x, kernel_size, stride, padding, dilation)]
+    ones the first gets the gradient, as in PyTorch. Pixels outside x are -inf (of integers the
+    smallest), and never win. x is (N, C, H, W) or (C, H, W)."""
+    padded, index = largest(x, kernel_size, stride, padding, dilation)
+    return padded[index]
 
 
 @max_pool2d.vjp
 def _(g: Array, out: Array, x: Array, **windows: Any) -> Array:
-    return index_add(g, largest(np.asarray(x), **windows), x.shape)
+    padded, index = largest(values(x), **windows)
+    return centre(index_add(g, index, padded.shape), x.shape)
+
+
+def centre(x: Array, shape: tuple[int, ...]) -> Array:
+    """The middle of x, in this shape."""
+    if x.shape == shape:
+        return x
+    starts = [(n - m) // 2 for n, m in zip(x.shape, shape, strict=True)]
+    return getitem(x, tuple(slice(i, i + m) for i, m in zip(starts, shape, strict=True)))
 
 
 def largest(
     x: np.ndarray, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair
-) -> tuple[Any, ...]:
-    """The index of the largest pixel of each window."""
+) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """x padded, and the index of the largest pixel of each window there."""
     (kh, kw), (dh, dw), (ph, pw) = pair(kernel_size), pair(dilation), pair(padding)
     sh, sw = pair(kernel_size if stride is None else stride)
     if min(kh, kw, sh, sw, dh, dw) < 1 or not (0 <= ph <= kh // 2 and 0 <= pw <= kw // 2):
         raise ValueError("sizes must be at least 1, and padding at most half of the kernel")
-    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=-np.inf)
-    seen = np.lib.stride_tricks.sliding_window_view(
-        x, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), axis=(2, 3)
-    )[:, :, ::sh, ::sw, ::dh, ::dw]
-    first = seen.reshape(*seen.shape[:4], -1).argmax(-1)
-    n, c, i, j = np.ogrid[tuple(slice(size) for size in first.shape)]
-    return n, c, i * sh + first // kw * dh - ph, j * sw + first % kw * dw - pw
+    check_images(x)
+
+    def windows(image: np.ndarray) -> np.ndarray:
+        size = ((kh - 1) * dh + 1, (kw - 1) * dw + 1)
+        seen = np.lib.stride_tricks.sliding_window_view(image, size, axis=(-2, -1))
+        seen = seen[..., ::sh, ::sw, ::dh, ::dw]
+        return seen.reshape(*seen.shape[:-2], kh * kw)
+
+    widths = [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)]
+    low = -np.inf if x.dtype.kind == "f" else False if x.dtype == bool else np.iinfo(x.dtype).min
+    padded = np.pad(x, widths, constant_values=low)
+    seen = windows(padded)
+    first = seen.argmax(-1)
+    if ph or pw:  # where no pixel is above the padding, the first that is none
+        level = np.take_along_axis(seen, first[..., None], -1)[..., 0] == low
+        if level.any():
+            inside = windows(np.pad(np.ones(x.shape[-2:], bool), widths[-2:]))
+            first = np.where(level, inside.argmax(-1), first)
+    *before, i, j = np.ogrid[tuple(slice(size) for size in first.shape)]
+    return padded, (*before, i * sh + first // kw * dh, j * sw + first % kw * dw)
+
+
+def check_images(x: Array) -> None:
+    """Raise ValueError unless x has the axes of images."""
+    if np.ndim(x) not in (3, 4):
+        raise ValueError(f"x must be (N, C, H, W) or (C, H, W), but has the shape {np.shape(x)}")
 
 
 def avg_pool2d(x: Array, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Array:
     """The mean of each window, `stride` apart (None: the kernel's size); pixels outside x
-    count as 0."""
-    x, (kh, kw) = shaped(x), pair(kernel_size)
-    n, c, *size = x.shape
+    count as 0. x is (N, C, H, W) or (C, H, W)."""
+    x = operand(x)
+    check_images(x)
+    x, (kh, kw) = as_floating(x), pair(kernel_size)
+    if min(kh, kw) < 1:
+        raise ValueError(f"avg_pool2d: kernel_size must be at least 1, but is {kernel_size}")
+    *before, h, w = x.shape
     kernel = np.full((1, 1, kh, kw), 1 / (kh * kw), x.dtype)
-    images = reshape(x, (n * c, 1, *size))
+    images = reshape(x, (math.prod(before), 1, h, w))
     means = conv2d(images, kernel, None, kernel_size if stride is None else stride, padding)
-    return reshape(means, (n, c, *means.shape[2:]))
+    return reshape(means, (*before, *means.shape[2:]))
 
 
 def conv1d(
@@ -202,7 +269,7 @@ def conv_transpose2d(
 
     Raises: ValueError if channels, groups or sizes do not fit.
     """
-    x, w = shaped(x), shaped(w)
+    x, w = operand(x), operand(w)
     if x.ndim != 4 or w.ndim != 4 or x.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise ValueError(
             f"conv_transpose2d: x (N, C, H, W) and w (C, O / groups, KH, KW) must have the same C, "

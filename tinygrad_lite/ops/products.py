@@ -9,24 +9,29 @@ from typing import Any
 import numpy as np
 
 from ..operation import op
-from .arrange import diagonal, expand_dims, ravel, shaped
-from .elementwise import Array, multiply
+from .arrange import diagonal, expand_dims, ravel
+from .elementwise import Array, multiply, operand
 from .linear import matmul
+from .reduce import axes_of
 from .shape import broadcast_to, reshape
 
 __all__ = ["dot", "einsum", "inner", "kron", "outer", "tensordot", "vdot"]
 
 
-def einsum(subscripts: str, *operands: Array) -> Array:
+def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Array:
     """The sum over all indices that the result lacks, as `numpy.einsum` writes it.
 
     ``einsum("ij,jk->ik", a, b)`` is the matrix product. Without ``->`` the result has the
     indices that occur once, in alphabetical order; ``...`` stands for broadcast axes, and
-    an index named twice in one operand takes its diagonal.
+    an index named twice in one operand takes its diagonal. Instead of letters each operand
+    may be followed by a list of numbers (and ...), the last list being the result's. The
+    order is planned for large operands whatever `optimize` says.
 
     Raises: ValueError if subscripts and shapes do not fit.
     """
-    arrays = [shaped(x) for x in operands]
+    if not isinstance(subscripts, str):
+        subscripts, operands = read_interleaved(subscripts, *operands)
+    arrays = [operand(x) for x in operands]
     terms, result = explicit(subscripts, arrays)
     for k, term in enumerate(terms):
         while twice := [i for i in term if term.count(i) > 1]:
@@ -34,6 +39,22 @@ def einsum(subscripts: str, *operands: Array) -> Array:
             term = term.replace(twice[0], "", 2) + twice[0]
         terms[k] = term
     return sum_of_products(arrays, subscripts=f"{','.join(terms)}->{result}")
+
+
+def read_interleaved(*given: Any) -> tuple[str, tuple[Any, ...]]:
+    """The subscripts as letters, and the operands, of ``einsum(a, [0, 1], b, [1, 2], [0, 2])``."""
+    letters = sorted(ascii_letters)
+    lists = [*given[1::2], *(given[-1:] if len(given) % 2 else [])]
+    try:
+        terms = ["".join("..." if i is ... else letters[i] for i in one) for one in lists]
+    except (TypeError, IndexError):
+        raise ValueError(
+            "einsum takes a string of subscripts first, or after each operand a list of numbers "
+            "from 0 to 51 (and ...)"
+        ) from None
+    operands = given[: len(given) // 2 * 2 : 2]
+    result = f"->{terms[-1]}" if len(given) % 2 else ""
+    return ",".join(terms[: len(operands)]) + result, operands
 
 
 def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
@@ -59,6 +80,7 @@ def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
 @op(symbol="einsum", sequence=True, linear=True)
 def sum_of_products(arrays: Sequence[Array], subscripts: str) -> Array:
     """`einsum` with every index a letter, and no letter twice in one operand."""
+    arrays = [operand(x) for x in arrays]
     large = max(x.size for x in arrays) > 1000  # planning the order costs 50 µs
     return np.einsum(subscripts, *arrays, optimize=large)
 
@@ -83,10 +105,11 @@ def _(g: Array, out: Array, arrays: Sequence[Array], subscripts: str) -> list[Ar
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     """The sum of products over the last `axes` axes of a and the first of b, or over the
     axes of a and of b that a pair lists. Raises: ValueError if their sizes differ."""
-    a, b = shaped(a), shaped(b)
+    a, b = operand(a), operand(b)
     if isinstance(axes, (int, np.integer)):
-        axes = range(a.ndim - axes, a.ndim), range(axes)
-    pairs = list(zip(*map(np.atleast_1d, axes), strict=True))
+        axes = range(-axes, 0), range(axes)
+    axes_a, axes_b = axes
+    pairs = list(zip(axes_of(axes_a, a.ndim), axes_of(axes_b, b.ndim), strict=True))
     if any(a.shape[p] != b.shape[q] for p, q in pairs):
         raise ValueError(f"tensordot: the axes {pairs} of {a.shape} and {b.shape} differ in size")
     of_a, of_b = list(ascii_letters[: a.ndim]), list(ascii_letters[a.ndim :][: b.ndim])
@@ -99,7 +122,7 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
 def dot(a: Array, b: Array) -> Array:
     """The product of vectors and matrices; of more axes, the last of a and the last but one
     of b are summed over; with a scalar, the multiple."""
-    a, b = shaped(a), shaped(b)
+    a, b = operand(a), operand(b)
     if not (a.ndim and b.ndim):
         return multiply(a, b)
     return matmul(a, b) if a.ndim == 1 or b.ndim <= 2 else tensordot(a, b, (-1, -2))

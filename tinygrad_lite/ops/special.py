@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..operation import Op, Rule, blocked
-from .elementwise import Array, elementwise, exp, power, sigmoid, sign, sqrt
+from .at_zero import power
+from .elementwise import Array, elementwise, exp, sigmoid, sign, sqrt, values
 
 __all__ = [
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil",
@@ -114,8 +115,8 @@ fmin = ufunc(np.fmin, "The smaller of x1 and x2, or the one that is not NaN; at 
 
 def share(wins: Array, other: Array, ties: Array) -> Any:
     """1 where an input wins or the other is NaN, 1/2 at ties, else 0: a constant."""
-    wins = np.logical_or(np.asarray(wins), np.isnan(np.asarray(other)))
-    return np.where(np.asarray(ties), 0.5, wins)
+    wins = np.logical_or(values(wins), np.isnan(values(other)))
+    return np.where(values(ties), 0.5, wins)
 
 
 @elementwise("round", inputs=1)
@@ -138,7 +139,7 @@ def clip(x: Array, a_min: Array = None, a_max: Array = None) -> Array:
 
 def where_clipped(x: Array, a_min: Array, a_max: Array) -> tuple[Any, Any]:
     """Where the result of clip is a_min, and where it is a_max: constants."""
-    x, low, high = (None if a is None else np.asarray(a) for a in (x, a_min, a_max))
+    x, low, high = (None if a is None else values(a) for a in (x, a_min, a_max))
     above = False if high is None else (x > high) | (low is not None and low > high)
     below = False if low is None else (x < low) & np.logical_not(above)
     return below, above

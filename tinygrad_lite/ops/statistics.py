@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..operation import op
 from ..value import Value
-from .arrange import flip, moveaxis, shaped, take, take_along_axis
-from .elementwise import Array, exp, subtract, where
-from .reduce import Axis, expanded, mean, sum
+from .arrange import flip, moveaxis, take, take_along_axis
+from .at_zero import is_recorded_at_zero, limit_of_ratio, times_direction
+from .elementwise import Array, as_floating, exp, not_equal, operand, subtract, values, where, widen
+from .reduce import Axis, axes_of, mean, restore_axes, sum
 from .shape import concatenate, getitem, reshape, stack, transpose
 
 __all__ = [
@@ -20,9 +22,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def lined_up(x: Array, axis: Axis) -> tuple[Array, Any]:
+def merge_axes(x: Array, axis: Axis) -> tuple[Array, Any]:
     """x with the axes merged into one, the last, and the function that undoes it."""
-    axes = tuple(range(x.ndim)) if axis is None else tuple(np.atleast_1d(axis) % x.ndim)
+    axes = axes_of(axis, x.ndim)
     order = (*(i for i in range(x.ndim) if i not in axes), *axes)
     moved = transpose(x, order)
     kept = moved.shape[: x.ndim - len(axes)]
@@ -41,15 +43,23 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @prod.vjp
 def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    g, product = expanded(g, x, axis, keepdims), expanded(out, x, axis, keepdims)
-    if np.all(np.asarray(out)):
+    g, product = restore_axes(g, x, axis, keepdims), restore_axes(out, x, axis, keepdims)
+    if is_divisible(out, x):
         return g * (product / x)
-    # Where an element is 0: the product of those before it, times that of those after it.
-    line, back = lined_up(x, axis)
-    return g * back(before(line) * flip(before(flip(line, -1)), -1))
+    # Else: the product of those before an element, times that of those after it.
+    line, back = merge_axes(x, axis)
+    return g * back(products_before(line) * flip(products_before(flip(line, -1)), -1))
 
 
-def before(line: Array) -> Array:
+def is_divisible(out: Array, x: Array) -> bool:
+    """Whether products divided by an element keep their digits, in second derivatives too: no
+    product is infinite, 0 or nearly, and no element much smaller than another."""
+    out, x = np.abs(values(out)), np.abs(values(x))
+    normal = (out > np.finfo(out.dtype).tiny) & np.isfinite(out)
+    return bool(normal.all() and (not x.size or x.min() > 1e-3 * x.max()))
+
+
+def products_before(line: Array) -> Array:
     """Along the last axis, for each element the product of those before it."""
     ones = np.ones((*line.shape[:-1], 1), line.dtype)
     return concatenate([ones, cumprod(line, -1)], -1)[..., :-1]
@@ -79,7 +89,7 @@ def cumprod(x: Array, axis: int | None = None) -> Array:
 
 @cumprod.vjp
 def _(g: Array, out: Array, x: Array, axis: int | None) -> Array:
-    if np.all(np.asarray(out)):
+    if is_divisible(out, x):
         return reshape(from_the_end(g * out, axis), x.shape) / x
     if axis is None:
         return reshape(products_back(g, reshape(x, -1)), x.shape)
@@ -93,7 +103,7 @@ def products_back(g: Array, x: Array) -> Array:
     before[k] * rest[k], with rest[k] = g[k] + x[k+1] * rest[k+1].
     """
     rest: Array = 0
-    ahead, found = before(x), []
+    ahead, found = products_before(x), []
     for k in reversed(range(x.shape[-1])):
         rest = g[..., k] + rest
         found.append(ahead[..., k] * rest)
@@ -102,12 +112,15 @@ def products_back(g: Array, x: Array) -> Array:
 
 
 def diff(x: Array, n: int = 1, axis: int = -1) -> Array:
-    """The differences of neighbours along the axis, taken n times. Raises: ValueError if n < 0."""
+    """The differences of neighbours along the axis, taken n times. Raises: ValueError if n < 0,
+    or there is no such axis."""
     if n < 0:
         raise ValueError(f"diff: n must be at least 0, but is {n}")
+    x = operand(x)
+    ahead = (slice(None),) * normalize_axis_index(axis, x.ndim)
     for _ in range(n):
-        ahead = (slice(None),) * (axis % np.ndim(x))
-        x = subtract(getitem(x, (*ahead, slice(1, None))), getitem(x, (*ahead, slice(None, -1))))
+        minus = not_equal if x.dtype == bool else subtract
+        x = minus(getitem(x, (*ahead, slice(1, None))), getitem(x, (*ahead, slice(None, -1))))
     return x
 
 
@@ -129,7 +142,7 @@ def var(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) ->
 
 @var.vjp
 def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -> Array:
-    return expanded(g, x, axis, keepdims) * (2 * deviation(x, axis, ddof, out))
+    return restore_axes(g, x, axis, keepdims) * (2 * deviation(x, axis, ddof, out))
 
 
 @op(symbol="std", inputs=1)
@@ -140,8 +153,13 @@ def std(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) ->
 
 @std.vjp
 def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -> Array:
+    if is_recorded_at_zero(out):
+        g, length, limit = (
+            restore_axes(y, x, axis, keepdims) for y in (g, out, limit_of_ratio(g, x, out))
+        )
+        return times_direction(g, deviation(x, axis, ddof, out), length, limit=limit)
     safe = where(out == 0, np.inf, out)
-    return expanded(g / safe, x, axis, keepdims) * deviation(x, axis, ddof, out)
+    return restore_axes(g / safe, x, axis, keepdims) * deviation(x, axis, ddof, out)
 
 
 # Order
@@ -155,7 +173,7 @@ def sort(x: Array, axis: int | None = -1) -> Array:
 
 @sort.vjp
 def _(g: Array, out: Array, x: Array, axis: int | None) -> Array:
-    order = np.argsort(np.asarray(x), axis, kind="stable")
+    order = np.argsort(values(x), axis, kind="stable")
     if axis is None:
         return reshape(take(g, np.argsort(order)), x.shape)
     return take_along_axis(g, np.argsort(order, axis), axis)
@@ -172,20 +190,20 @@ def quantile(x: Array, q: Any, axis: Axis = None, keepdims: bool = False) -> Arr
     An array q gives a new first axis. NaN where an element is NaN.
     """
     if np.ndim(q):
-        return stack([quantile(x, part, axis, keepdims) for part in q])
+        return stack([quantile(x, part, axis, keepdims) for part in operand(q)])
     if not 0 <= q <= 1:
         raise ValueError(f"quantile: q must lie in [0, 1], but is {float(q)}")
-    x = shaped(x)
-    line = sort(lined_up(x, axis)[0])
+    x = operand(x)
+    line = sort(merge_axes(as_floating(x), axis)[0])
     last = line.shape[-1] - 1
-    low = min(math.floor(q * last), last - 1) if last else 0
+    low = min(math.floor(values(q) * last), last - 1) if last else 0
     part = q * last - low
     found = line[..., low]
     if last and (isinstance(q, Value) or part):
-        found = found + (line[..., low + 1] - found) * part
-    if np.isnan(np.asarray(line)).any():
-        found = where(np.isnan(np.asarray(line)[..., -1]), line[..., -1], found)
-    return expanded(found, x, axis, False) if keepdims else found
+        found = found * (1 - part) + line[..., low + 1] * part
+    if np.isnan(values(line)).any():
+        found = where(np.isnan(values(line)[..., -1]), line[..., -1], found)
+    return restore_axes(found, x, axes_of(axis, x.ndim), False) if keepdims else found
 
 
 # Softmax and its kin: shifted by the largest element, so that nothing overflows
@@ -199,24 +217,30 @@ def largest_along(x: np.ndarray, axis: Axis) -> Array:
 @op(symbol="lse", inputs=1)
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over the axes (None: all), without overflow."""
+    x, dtype = widen(x), as_floating(x).dtype
     largest = np.nan_to_num(largest_along(x, axis), posinf=0, neginf=0)
     with np.errstate(divide="ignore", over="ignore"):  # log(0) is right here
         out = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
-    return out if keepdims else np.squeeze(out, axis)[()]
+    return (out if keepdims else np.squeeze(out, axis)[()]).astype(dtype, copy=False)
 
 
 @logsumexp.vjp
 def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    if np.isinf(np.asarray(out)).any():
-        out = where(np.isinf(np.asarray(out)), 0, out)  # as -inf - -inf would be NaN
-    return expanded(g, x, axis, keepdims) * exp(x - expanded(out, x, axis, keepdims))
+    g, out = restore_axes(g, x, axis, keepdims), restore_axes(out, x, axis, keepdims)
+    infinite = np.isinf(values(out))
+    if not infinite.any():
+        return g * exp(x - out)
+    # As inf - inf would be NaN: elements that are inf share all, beside -inf nothing counts.
+    share = (values(x) == np.inf) / np.maximum(1, np.sum(values(x) == np.inf, axis, keepdims=True))
+    return g * where(infinite, share, exp(where(infinite, 0, x) - where(infinite, 0, out)))
 
 
 @op(inputs=1)
 def softmax(x: Array, axis: Axis = -1) -> Array:
     """exp(x) / sum(exp(x)) over the axis: positive numbers that sum to 1."""
+    x, dtype = widen(x), as_floating(x).dtype
     e = np.exp(x - largest_along(x, axis))
-    return e / np.sum(e, axis=axis, keepdims=True)
+    return (e / np.sum(e, axis=axis, keepdims=True)).astype(dtype, copy=False)
 
 
 softmax.vjp(lambda g, out, x, axis: out * (g - sum(g * out, axis, True)))
@@ -225,8 +249,10 @@ softmax.vjp(lambda g, out, x, axis: out * (g - sum(g * out, axis, True)))
 @op(symbol="log softmax", inputs=1)
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)), accurate where softmax is tiny."""
+    x, dtype = widen(x), as_floating(x).dtype
     shifted = x - largest_along(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    out = shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return out.astype(dtype, copy=False)
 
 
 log_softmax.vjp(lambda g, out, x, axis: g - exp(out) * sum(g, axis, True))

@@ -90,7 +90,7 @@ def part_receipt(node: Value, here: Outcome, slot: int, size: float) -> Receipt:
 def origin(value: Value) -> Value:
     """Where a NaN or inf in the values came from: the first op that made one, else `value`."""
     while True:
-        bad = [x for x in value.inputs if isinstance(x, Value) and not np.isfinite(x._data).all()]
+        bad = [x for x in value.inputs if isinstance(x, Value) and not np.isfinite(x._array).all()]
         if not bad or bad[0].op is None:
             return value
         value = bad[0]

@@ -15,10 +15,10 @@ from typing import Any, Self, overload
 
 import numpy as np
 
+from ..comparison import check_rule
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.states import State
 from ..text import number, oneline
-from .finite import held
 from .rules import call, formula, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled
 
@@ -90,8 +90,8 @@ class Record:
         # Where a value is called g, the gradient is written dL/dy instead.
         own = [self.names[node.id], *operands]
         names = ["g" if "g" not in own else f"dL/d{own[0]}", *own]
-        arguments = ((g, tensor._data, *([arrays] if op.sequence else arrays)), tensor.params)
-        scalars = [] if any(map(np.ndim, (g, *arrays))) else [g, tensor._data, *arrays]
+        arguments = ((g, tensor._array, *([arrays] if op.sequence else arrays)), tensor.params)
+        scalars = [] if any(map(np.ndim, (g, *arrays))) else [g, tensor._array, *arrays]
         for edge in self.back.into[node.id]:
             slot, part = edge.slot, read_only(edge.contribution)
             recipient = self.graph.nodes[edge.source]
@@ -106,7 +106,7 @@ class Record:
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
                 self.accumulated(edge, part), edge.traffic, numbers,
-                held(op, slot, arrays, tensor.params, g, part) if self.check else None,
+                check_rule(op, slot, arrays, tensor.params, g, part) if self.check else None,
             )  # fmt: skip
 
     def accumulated(self, last: Edge, part: np.ndarray) -> np.ndarray:

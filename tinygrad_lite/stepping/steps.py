@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..comparison import Check
 from ..recorded.array_text import line
 from ..recorded.measure import norm
 from ..recorded.states import APPEARANCE, State
 from ..text import number, oneline
-from .finite import Check
 from .rules import Formula
 
 Direction = Literal["forward", "backward"]
