@@ -16,7 +16,7 @@ def main(arguments=None):
     parser.add_argument(
         "--quick", action="store_true", help="small and few: are the gradients right?"
     )
-    parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "conv"]
+    parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "growth", "conv"]
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
     )
@@ -57,6 +57,8 @@ def main(arguments=None):
         gradients(0.01 if options.quick else 0.2)
     if "analyses" in options.only:
         analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
+    if "growth" in options.only:
+        growth([100, 200] if options.quick else [1000, 2000, 4000, 8000, 16000])
 
 
 def scale_of(name, quick):
@@ -195,6 +197,18 @@ def analyses(depths, seconds):
     )
     columns = ["one backward", "flow", "path_classes by depth"]
     table("A residual network's analyses: time over one backward pass's", columns, rows)
+
+
+def growth(sizes):
+    """Each question of computations of n ops: it should cost at most as n log n."""
+    for name in measure.QUESTIONS:
+        rows = (
+            (shape, [*(f"{1000 * t:.0f}" for t in times), f"{times[-1] / times[-2]:.1f}"])
+            for shape in measure.SHAPES
+            for times in [measure.question(shape, name, sizes)]
+        )
+        columns = [*(f"n = {n:,}" for n in sizes), "the last over the one before"]
+        table(f"{name}: ms against the size of the computation", columns, rows)
 
 
 if __name__ == "__main__":

@@ -280,3 +280,58 @@ def analyses_here(layers, seconds):
         once = timed(run, 1)
         times.append(statistics.median(timed(run, max(1, int(seconds / once))) for _ in range(3)))
     return 1e6 * times[0], times[1] / times[0], times[2] / times[0]
+
+
+# Computations of about n ops, each in a shape in which work is easily done n times over.
+SHAPES = {
+    "stack of n": lambda tl, x, n: tl.stack([tl.tanh(x) for _ in range(n)]),
+    "concatenate of n": lambda tl, x, n: tl.concatenate([tl.tanh(x) for _ in range(n)]),
+    "chain of n": lambda tl, x, n: chain_of(tl, x, n, lambda h, i: tl.tanh(h)),
+    "n uses of a value": lambda tl, x, n: chain_of(tl, x, n, lambda h, i: h + x),
+    "n parameters": lambda tl, x, n: chain_of(
+        tl, x, n, lambda h, i: h + tl.Tensor(1.0, requires_grad=True, name=f"p{i}")
+    ),
+    "n scopes": lambda tl, x, n: chain_of(tl, x, n, lambda h, i: scoped(tl, h, i)),
+    "n/2 scopes with skips": lambda tl, x, n: chain_of(
+        tl, x, n // 2, lambda h, i: h + scoped(tl, h, i)
+    ),
+}
+QUESTIONS = {
+    "flow": lambda tl, y, x: tl.flow(y, x),
+    "path_classes": lambda tl, y, x: tl.path_classes(y, x, keep=100),
+    "profile": lambda tl, y, x: tl.profile(y),
+    "compare": lambda tl, y, x: tl.compare(y, y, x),
+    "text": lambda tl, y, x: str(tl.graph(y)),
+    "steps": lambda tl, y, x: str(tl.steps(y)),
+    "unfolded": lambda tl, y, x: unfolded(tl, y),
+}
+
+
+def chain_of(tl, h, n, step):
+    for i in range(n):
+        h = step(h, i)
+    return h
+
+
+def scoped(tl, h, i):
+    with tl.scope(f"s{i}"):
+        return tl.tanh(h)
+
+
+def unfolded(tl, y):
+    """All of an unfolded picture that is our own work: its Graphviz source."""
+    from tinygrad_lite.drawing.picture import dot
+
+    return dot(tl.graph(y).picture(fold=False))
+
+
+def question(shape, name, sizes):
+    """Seconds of CPU that a question takes of a shape, a number for each size."""
+    import tinygrad_lite as tl
+
+    times = []
+    for n in sizes:
+        x = tl.Tensor(np.linspace(0.1, 0.4, 4), requires_grad=True, name="x")
+        y = SHAPES[shape](tl, x, n).sum()
+        times.append(timed(lambda y=y, x=x: QUESTIONS[name](tl, y, x), 1))
+    return times

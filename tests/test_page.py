@@ -603,6 +603,60 @@ def test_saving_refuses_what_it_cannot_write(tmp_path, G):
     assert list(tmp_path.iterdir()) == []
 
 
+# Long computations
+
+
+def test_a_step_touches_only_what_it_changes(shown):
+    """What every element would have to be worked out anew for, and drawn with an animation."""
+    y = Tensor(1.0, requires_grad=True, name="x")
+    for i in range(1500):
+        with scope(f"s{i // 5}"):
+            y = y * 1.001
+    page = shown(steps(y), "#700")
+    assert page.run("return document.getElementById('scrub').max") == "3000"
+    page.run("""
+        window.touched = new Set();
+        new MutationObserver((all) => all.forEach((m) => touched.add(m.target.tagName)))
+          .observe(document.documentElement, { attributes: true, attributeFilter: ["data-way"],
+            subtree: true });
+        window.looks = 0;
+        const some = Array.prototype.some;
+        Array.prototype.some = function (f) {
+          window.looks += this.length;
+          return some.call(this, f);
+        };
+    """)
+    page.press("b")
+    assert page.badge.startswith("backward")
+    touched = set(page.run("return [...touched]"))
+    assert "g" in touched
+    assert not touched & {"HTML", "BODY", "MAIN", "SECTION", "svg"}
+    faded = "return getComputedStyle(document.querySelector('.node:not(.lit, .now)'))"
+    assert page.run(f"{faded}.transitionDuration") == "0s"
+    page.press("/")
+    assert page.run("return document.querySelectorAll('#hits li').length") == 50
+    assert page.run("return window.looks") < 50 * 3000
+
+
+def test_a_step_of_many_inputs_shows_the_rest_when_asked_and_wrong_rules_at_once(shown):
+    @tl.op(sequence=True)
+    def total(arrays):
+        return np.sum(np.stack(arrays), axis=0)
+
+    total.vjp(lambda g, out, arrays: [g * (1 + (i == 90)) for i, _ in enumerate(arrays)])
+    x = Tensor(1.0, requires_grad=True, name="x")
+    with scope("fan"):
+        y = total([x * float(i) for i in range(100)])
+    page = shown(steps(y, check=True), "#102")
+    assert page.badge == "backward 1 of 101"
+    count = "return document.querySelectorAll('#step .rule').length"
+    assert page.run(count) == 24
+    assert page.text("#step .check").startswith("✗")
+    buttons = "[...document.querySelectorAll('#step button')]"
+    page.run(f"{buttons}.find((b) => b.innerText === '76 more').click()")
+    assert page.run(count) == 100
+
+
 # Other ways to see it
 
 

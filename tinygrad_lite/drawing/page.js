@@ -176,6 +176,21 @@ function columnsOf(array) {
 
 // The step
 
+const MANY = 24;  // inputs or parts that are shown without being asked for
+
+// What `draw` makes of the first items, and a button for the rest; wrong rules are never there.
+function several(items, draw) {
+  const wrong = (item) => (item.check && item.check[0] === "disagrees" ? 1 : 0);
+  if (items.length > MANY) items = [...items].sort((a, b) => wrong(b) - wrong(a));
+  const parts = items.slice(0, MANY).flatMap(draw);
+  if (items.length > MANY) {
+    const button = make("button", "", `${items.length - MANY} more`);
+    button.onclick = () => button.replaceWith(...items.slice(MANY).flatMap(draw));
+    parts.push(button);
+  }
+  return parts;
+}
+
 function stepParts(step) {
   const parts = [];
   const place = step.source && data.files[step.source[0]];
@@ -188,14 +203,19 @@ function stepParts(step) {
   if (step.way === "forward") {
     if (step.words) parts.push(make("p", "words", step.words));
     parts.push(make("h2", "", "Reads"));
-    for (const [, name, array] of step.values.slice(0, -1)) parts.push(value(name, array));
+    parts.push(...several(step.values.slice(0, -1), ([, name, array]) => value(name, array)));
     parts.push(make("h2", "", "Makes"));
     parts.push(value(...step.values[step.values.length - 1].slice(1)));
     return parts;
   }
   parts.push(make("h2", "", "Rule"));
   const used = new Set();
-  for (const send of step.sends) {
+  for (const send of step.sends.slice(0, MANY)) {
+    const right = send.rule.slice(send.rule.indexOf(" = ")) + " " + send.where.join(" ");
+    for (const [id, name] of step.values) if (mentions(right, name)) used.add(id);
+  }
+  parts.push(...several(step.sends, (send) => {
+    const parts = [];
     const rule = make("p", "rule", send.rule);
     for (const line of send.where) rule.append(make("span", "small", `where ${line}`));
     if (send.numbers) rule.append(make("span", "small", `= ${send.numbers}`));
@@ -205,25 +225,23 @@ function stepParts(step) {
       const mark = { agrees: "✓", disagrees: "✗", undecided: "?" }[send.check[0]];
       parts.push(make("p", `check ${send.check[0]}`, `${mark} ${send.check[1]}`));
     }
-    const right = send.rule.slice(send.rule.indexOf(" = ")) + " " + send.where.join(" ");
-    for (const [id, name] of step.values) if (mentions(right, name)) used.add(id);
-  }
+    return parts;
+  }));
   parts.push(make("h2", "", "Arrives"));
-  for (const [, , sender, symbol, array] of step.arrivals) {
-    const single = step.arrivals.length === 1;
-    parts.push(value(`${single ? "g " : ""}from ${sender}${symbol ? ` (${symbol})` : ""}`, array));
-  }
+  const single = step.arrivals.length === 1;
+  parts.push(...several(step.arrivals, ([, , sender, symbol, array]) =>
+    value(`${single ? "g " : ""}from ${sender}${symbol ? ` (${symbol})` : ""}`, array)));
   if (step.arrivals.length > 1) parts.push(value("g, the sum", step.gradient));
   const constants = step.values.filter(([id]) => used.has(id));
   if (constants.length) {
     parts.push(make("h2", "", "With"));
-    for (const [, name, array] of constants) parts.push(value(name, array));
+    parts.push(...several(constants, ([, name, array]) => value(name, array)));
   }
   parts.push(make("h2", "", "Sends"));
-  for (const send of step.sends) {
-    parts.push(value(`to ${send.name}`, send.array, data.remarks[send.traffic] ?? ""));
-    if (send.soFar !== send.array) parts.push(value(`${send.name} so far`, send.soFar));
-  }
+  parts.push(...several(step.sends, (send) => [
+    value(`to ${send.name}`, send.array, data.remarks[send.traffic] ?? ""),
+    ...(send.soFar !== send.array ? [value(`${send.name} so far`, send.soFar)] : []),
+  ]));
   parts.push(make("h2", "", "Gradients"), progress(step));
   return parts;
 }
@@ -236,9 +254,10 @@ function mentions(text, name) {
   return false;
 }
 
+const sorted = [...data.complete].sort((a, b) => a[1] - b[1]);
+
 function progress(step) {
   const chips = make("div", "chips");
-  const sorted = [...data.complete].sort((a, b) => a[1] - b[1]);
   const first = Math.max(0, sorted.findIndex(([, k]) => k > step.number) - 8);
   for (const [node, k] of sorted.slice(first, first + 20)) {
     const done = k <= step.number;
@@ -304,6 +323,7 @@ function markLine(step) {
   marked = lines.get(data.files.length ? step.source && step.source.join(":") : `node:${step.node}`) ?? null;
   if (!marked) return;
   marked.classList.add("now");
+  marked.dataset.way = step.way;
   marked.setAttribute("aria-current", "step");
   const code = $("code"), y = marked.offsetTop - code.offsetTop;
   if (y < code.scrollTop + 40 || y > code.scrollTop + code.clientHeight - 60) {
@@ -354,6 +374,7 @@ function light(step) {
   const add = (element, ...kinds) => {
     if (!element) return;
     element.classList.add(...kinds);
+    element.dataset.way = step.way;
     lit.push(element);
   };
   const edge = (target, slot) => picture.edges.get(`${target}-${slot}`);
@@ -483,16 +504,19 @@ function show(i, { quiet = false } = {}) {
   const began = performance.now();
   at = Math.min(Math.max(i, 0), steps.length - 1);
   const step = steps[at];
-  root.dataset.way = step.way;
+  // Only where it shows: a colour set on the root would be worked out anew for every element.
+  for (const part of [document.querySelector("header"), $("step")]) part.dataset.way = step.way;
+  $("views").classList.toggle("quiet", step.way === "forward");
   if (walk && walkedFrom !== step.node) endPath();
   if (!quiet) say("");
   $("step").replaceChildren(...stepParts(step));
-  $("step").scrollTop = 0;
   $("scrub").value = String(at + 1);
   $("scrub").setAttribute("aria-valuetext", `step ${data.first + at + 1}: ${step.way} ${step.number} of ${step.total}`);
   $("home").disabled = $("left").disabled = at === 0;
   $("end").disabled = $("right").disabled = at === steps.length - 1;
   light(step);
+  // From here on places are asked for: the browser works them out once, after all changes.
+  $("step").scrollTop = 0;
   markLine(step);
   centre(step);
   root.dataset.step = String(data.first + at + 1);
@@ -571,13 +595,13 @@ function search() {
   $("query").focus();
 }
 
+const stepped = new Set(steps.flatMap((s) => [s.node, ...s.values.map((v) => v[0])]));
+
 function hits() {
   const query = $("query").value.trim().toLowerCase();
   const found = [];
   data.nodes.forEach(([name, op, scope], node) => {
-    if (!reached.forward.has(node) && !reached.backward.has(node)) {
-      if (!steps.some((s) => s.values.some((v) => v[0] === node))) return;
-    }
+    if (!stepped.has(node)) return;
     if ([name, names[node], op, scope].some((text) => text.toLowerCase().includes(query))) found.push(node);
   });
   $("hits").replaceChildren(...found.slice(0, 50).map((node) => {

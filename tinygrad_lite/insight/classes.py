@@ -8,6 +8,8 @@ and not with the number of paths.
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Real
@@ -20,7 +22,6 @@ from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.table import count, percent, table
 from ..operation import Rule
-from ..recorded.measure import norm
 from ..recorded.nodes import Edge
 from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import Trace, coherence, operands, scope_entered, title, trace
@@ -108,8 +109,9 @@ def path_classes(
     many they enter; a function maps each Edge of ``graph(output)`` to a key of its own
     (None for none), and the key of a path is their sum, in the order of the computation.
     Of more than `keep` keys at one value the smallest contributions go on together, under
-    the key "other": the sum stays exact. A sequence of tensors is answered by a tuple, from
-    one pass. `gradient` is the cotangent of an output that is not a scalar.
+    the key "other": the sum stays exact, and the work grows at most as the number of edges
+    times `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is
+    the cotangent of an output that is not a scalar.
 
     >>> from tinygrad_lite import Tensor, path_classes, scope
     >>> h = x = Tensor(1.0, requires_grad=True)
@@ -129,35 +131,44 @@ def path_classes(
     or cannot be added; else as `backward`.
     """
     one = isinstance(wrt, Tensor)
-    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep, set())
+    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep, None)
     return results[0] if one else results
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def classify(
-    output: Tensor, wrt: tuple[Tensor, ...], by: By, gradient: Any, keep: int, spared: Set[Any]
+    output: Tensor,
+    wrt: tuple[Tensor, ...],
+    by: By,
+    gradient: Any,
+    keep: int,
+    spared: Set[Any] | None,
 ) -> tuple[tuple[PathClasses, ...], set[Any]]:
     """What `path_classes` gives, and every key that came up at some value on the way, REST
-    among them if there were too many. The keys in `spared` are kept whatever their number."""
+    among them if there were too many (none where `spared` is None). The keys in `spared` are
+    kept whatever their number."""
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient)
     if not callable(by) and by not in ("scope", "depth"):
         raise ValueError(f"by must be 'scope', 'depth' or a function of an Edge, but is {by!r}")
-    key: Any = None if callable(by) else () if by == "scope" else 0
+    key: Any = None if callable(by) else Key(tuple) if by == "scope" else 0
     ends = set(wrt)
-    waiting: dict[Value, Bundle] = {output: Bundle([key], [1], np.asarray(traced.start)[None])}
+    start = Bundle([key], [1], np.asarray(traced.start)[None])
+    waiting: dict[Value, list[Bundle]] = defaultdict(list, {output: [start]})
     found: dict[Value, Bundle] = {}
     seen: set[Any] = set()
     for node in reversed(traced.order):
-        here = cap(waiting.pop(node), keep, spared)
-        seen.update(here.keys)
+        here = cap(combine(waiting.pop(node), math.inf), keep, spared or set())
+        if spared is not None:
+            seen.update(here.keys)
         if node in ends:
-            found[node] = merge(None, [OTHER if k is REST else k for k in here.keys], *here[1:])
+            found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
         for slot, x, parts in sends(node, here.parts, traced.within):
             step = key_of_step(by, traced, node, slot)
             longer = [extend(step, k) for k in here.keys]
-            waiting[x] = merge(waiting.get(x), longer, here.counts, parts)
+            waiting[x].append(merge(None, longer, here.counts, parts))
+            combine(waiting[x], 2)
     arrived = receipts(output, traced.start, traced.within)
     results = []
     for tensor in wrt:
@@ -198,6 +209,64 @@ def sends(
             yield slot, x, np.stack([sent[i][2] for sent in each])
 
 
+class Key:
+    """A key that is a tuple or a string, by its first part and the key of what follows: a step
+    more costs the same however many there are. The last has the type as its first part."""
+
+    __slots__ = ("first", "hash", "kind", "rest")
+
+    def __init__(self, first: Any, rest: Key | None = None) -> None:
+        self.first, self.rest, self.hash = first, rest, hash((first, rest))
+        self.kind: type = rest.kind if rest else first
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Key):
+            return False
+        one: Key | None = self
+        two: Key | None = other
+        while one is not two:
+            if one is None or two is None or one.hash != two.hash:
+                return False
+            if one.first is not two.first and one.first != two.first:
+                return False
+            one, two = one.rest, two.rest
+        self.rest = other.rest  # so that what follows is compared once
+        return True
+
+    def __repr__(self) -> str:
+        return repr(whole(self))
+
+    def after(self, step: Any) -> Key:
+        """The key that begins with a step."""
+        key = self
+        for part in reversed(step):
+            key = Key(part, key)
+        return key
+
+
+def whole(key: Any) -> Any:
+    """A key as the user knows it."""
+    if not isinstance(key, Key):
+        return OTHER if key is REST else key
+    parts = []
+    while key.rest:
+        parts.append(key.first)
+        key = key.rest
+    return tuple(parts) if key.kind is tuple else "".join(parts)
+
+
+def combine(bundles: list[Bundle], ratio: float) -> Bundle:
+    """Merge each bundle with the one before, unless that has more than `ratio` times its keys:
+    so n arrivals at a value are copied log n times, not n times."""
+    while len(bundles) > 1 and len(bundles[-2].keys) <= ratio * len(bundles[-1].keys):
+        last = bundles.pop()
+        bundles[-1] = merge(bundles[-1], *last)
+    return bundles[-1]
+
+
 def merge(here: Bundle | None, keys: list[Any], counts: list[int], parts: np.ndarray) -> Bundle:
     """What was here and what comes, those with equal keys added."""
     if here is None:
@@ -235,6 +304,9 @@ def extend(step: Any, key: Any) -> Any:
     """A path's key once it goes one step further back."""
     if step is None or key is REST:
         return key
+    kind = next((kind for kind in (tuple, str) if isinstance(step, kind)), None)
+    if kind and (key is None or (isinstance(key, Key) and key.kind is kind)):
+        return (key or Key(kind)).after(step)
     try:
         return step if key is None else step + key
     except TypeError:
@@ -248,10 +320,19 @@ def cap(bundle: Bundle, keep: int, spared: Set[Any]) -> Bundle:
     """All but the `keep` - 1 largest cotangents, and the spared ones, put together."""
     if len(bundle.keys) <= keep:
         return bundle
-    sizes = {key: norm(part) for key, part in zip(bundle.keys, bundle.parts, strict=True)}
+    sizes = dict(zip(bundle.keys, norms(bundle.parts), strict=True))
     ranked = sorted(sizes, key=lambda key: (key is REST, -sizes[key]))
     kept = {*ranked[: keep - 1], *(spared & sizes.keys())}
     return merge(None, [k if k in kept else REST for k in bundle.keys], *bundle[1:])
+
+
+def norms(parts: np.ndarray) -> list[float]:
+    """The norm of each part, without overflow or underflow on the way."""
+    rows = np.abs(np.reshape(parts, (len(parts), -1)).astype(float))
+    largest = rows.max(axis=1, initial=0.0)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
+    sizes = scale * np.sqrt(np.square(rows / scale[:, None]).sum(axis=1))
+    return cast(list[float], sizes.tolist())
 
 
 def order(item: tuple[Any, Any]) -> Any:

@@ -252,7 +252,7 @@ def side(classes: PathClasses, others: PathClasses) -> Side:
         return Part(norm(part), total_share([classes[key].share for key in keys]))
 
     common = [key for key in classes if key in others and key != OTHER]
-    own = [key for key in classes if key not in common]
+    own = [key for key in classes if key not in others or key == OTHER]
     return Side(classes, together(common), together(own))
 
 
@@ -273,7 +273,7 @@ def choose(
     for name in names:
         if not name:
             raise ValueError("what is compared needs a name, as in Tensor(..., name='W1')")
-        if name not in both:
+        if name not in first or name not in second:
             raise ValueError(
                 f"{oneline(name)!r} is not a parameter of both; those of both are "
                 f"{', '.join(map(oneline, both)) or 'none'}"

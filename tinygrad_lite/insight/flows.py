@@ -31,6 +31,8 @@ from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, 
 from ..drawing.render import svg
 from ..drawing.table import percent, table
 from ..operation import blocked
+from ..ops.shape import concatenate
+from ..ops.shape import stack as join
 from ..recorded.nodes import Edge
 from ..recorded.outcome import ARRIVED, receipts, shares_of, without_shares
 from ..recorded.trace import LAW, Trace, operands, scope_entered, title, trace
@@ -41,6 +43,7 @@ from ..views.looks import picture
 from .graphs import Graph
 from .result import Breakdown, Drawing, attributes
 
+JOINS = {concatenate, join}  # linear in all their inputs together
 SHARE = "share of the gradient that travels here: width, and number"
 
 
@@ -185,7 +188,11 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
     """
     op, shape = node.op, node._array.shape
     assert op is not None
-    parts = []
+    if op in JOINS:
+        joined = {slot: tangents[x] for slot, x in uses}
+        inputs = tuple(joined.get(i, np.zeros_like(x)) for i, x in enumerate(node.arrays))
+        return op.compute(*inputs, **node.params)
+    parts, rest = [], []
     for slot, x in uses:
         tangent, rule = tangents[x], op.rule(slot)
         if rule is blocked:
@@ -201,13 +208,20 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
             inputs = (*node.arrays[:slot], tangent, *node.arrays[slot + 1 :])
             parts.append(op.compute(*inputs, **node.params))
         else:
-            parts.append(transpose(node, slot, tangent, x))
+            rest.append((slot, x))
+    if rest:
+        parts.append(transpose(node, tangents, rest))
     return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._array)
 
 
-def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:
-    """The Jacobian with respect to one input times a tangent, by differentiating the rule."""
+def transpose(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int, Value]]) -> Any:
+    """What `pushforward` gives, by differentiating the rules: as <vjp(u), tangent> is linear in
+    u, its gradient with respect to u is the Jacobian times the tangent. All inputs at once, so
+    that the one rule of a sequence op runs once."""
     u = Tensor(np.zeros_like(node._array), requires_grad=True)
-    part = next(part for i, _, part in contributions(node, u, within={x}) if i == slot)
-    found = leaf_gradients(part, tangent) if getattr(part, "requires_grad", False) else {}
+    sent = {slot: part for slot, _, part in contributions(node, u, within={x for _, x in uses})}
+    products = [(sent[slot] * tangents[x]).sum() for slot, x in uses]
+    total = join(products).sum()
+    varies = getattr(total, "requires_grad", False)
+    found = leaf_gradients(total, total.dtype.type(1)) if varies else {}
     return found.get(u, np.zeros_like(node._array))

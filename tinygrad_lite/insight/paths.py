@@ -86,11 +86,14 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
         where it runs alone."""
-        ways = [set(path.edges) for path in self]
+        passing: dict[Edge, list[int]] = {}
+        for i, path in enumerate(self):
+            for edge in path.edges:
+                passing.setdefault(edge, []).append(i)
 
         def look(wire: Wire) -> Look:
             edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
-            through = [i for i, way in enumerate(ways) if not way.isdisjoint(edges)]
+            through = sorted({i for edge in edges for i in passing.get(edge, ())})
             if wire.value is self.graph.output:
                 through = list(range(len(self)))
             if not through:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate, islice
+from operator import add
 from typing import Any, Self, overload
 
 import numpy as np
@@ -19,7 +21,7 @@ from ..comparison import check_rule
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.states import State
 from ..text import number, oneline
-from .rules import call, formula, note_sum
+from .rules import call, formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled
 
 
@@ -49,7 +51,10 @@ class Record:
             for node, edges in zip(graph, self.back.out_of, strict=True)
             if edges and (node.name or node.kind == "parameter")
         }
-        self.step = cache(self.make)
+        # The same, the output first.
+        self.awaited = [self.names[i] for i in reversed(self.complete)]
+        self.numbers = np.array([*reversed(self.complete.values())], int)
+        self.step, self.accumulated = cache(self.make), cache(self.sums)
 
     def make(self, index: int) -> Step:
         """The step at `index`."""
@@ -92,29 +97,34 @@ class Record:
         names = ["g" if "g" not in own else f"dL/d{own[0]}", *own]
         arguments = ((g, tensor._array, *([arrays] if op.sequence else arrays)), tensor.params)
         scalars = [] if any(map(np.ndim, (g, *arrays))) else [g, tensor._array, *arrays]
+        in_words = formulas(op, names, arguments)
+        in_numbers = formulas(op, list(map(scalar_text, scalars)), arguments)
         for edge in self.back.into[node.id]:
             slot, part = edge.slot, read_only(edge.contribution)
             recipient = self.graph.nodes[edge.source]
-            rule, numbers = formula(op, slot, names, arguments), ""
+            rule, numbers = in_words(slot), ""
             if edge.traffic is not State.BLOCKED:
                 if recipient.shape != node.shape and not op.sequence:
                     rule = note_sum(rule, op.rule(slot), arguments, recipient.shape)
                 if scalars:
-                    filled = formula(op, slot, list(map(scalar_text, scalars)), arguments)
+                    filled = in_numbers(slot)
                     if not filled.where and filled.result != scalar_text(part):
                         numbers = f"{filled} = {number(float(part))}"
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
-                self.accumulated(edge, part), edge.traffic, numbers,
+                self.accumulated(edge.source).get(edge, part), edge.traffic, numbers,
                 check_rule(op, slot, arrays, tensor.params, g, part) if self.check else None,
             )  # fmt: skip
 
-    def accumulated(self, last: Edge, part: np.ndarray) -> np.ndarray:
-        """What a node has received once `last` has brought its `part`."""
-        edges = self.back.out_of[last.source]
-        parts: list[Any] = [edge.contribution for edge in edges[: edges.index(last) + 1]]
-        first, *more = parts
-        return read_only(sum(more, first)) if more else part
+    def sums(self, source: int) -> dict[Edge, np.ndarray]:
+        """What a node has received once an edge has brought its part, for all but the first."""
+        edges = self.back.out_of[source]
+        totals: Iterator[Any] = accumulate((edge.contribution for edge in edges), add)
+        return dict(zip(edges[1:], map(read_only, islice(totals, 1, None)), strict=True))
+
+    def names_that_fit(self, which: np.ndarray, width: int) -> str:
+        """The names of some that have their whole gradient or wait, as many as fit a line."""
+        return " ".join(self.awaited[i] for i in np.flatnonzero(which)[:width])
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,11 +197,9 @@ class Passes(Sequence[Step]):
         step = self[index]
         if step.direction == "forward":
             return step.lines(width)
-        done: list[str] = []
-        waiting: list[str] = []
-        for i, complete in reversed(self.record.complete.items()):
-            (done if complete <= step.number else waiting).append(self.record.names[i])
-        rows = [("done", " ".join(done)), ("waiting", " ".join(waiting))]
+        record, done = self.record, self.record.numbers <= step.number
+        rows = [("done", record.names_that_fit(done, width))]
+        rows += [("waiting", record.names_that_fit(~done, width))]
         return step.lines(width) + labelled((row for row in rows if row[1]), width)
 
     def __str__(self) -> str:

@@ -13,10 +13,10 @@ import copy
 import inspect
 import linecache
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import CodeType
 from typing import Any
 
@@ -71,27 +71,43 @@ def brief(value: Any) -> str:
     return oneline(str(value.tolist()) if isinstance(value, np.ndarray) else repr(value), 40)
 
 
-def formula(op: Op, slot: int, names: Sequence[str], arguments: Arguments) -> Formula:
-    """The rule of `op` for the input in `slot`, with `names` in place of its arguments.
+def formulas(op: Op, names: Sequence[str], arguments: Arguments) -> Callable[[int], Formula]:
+    """The rules of `op` by input slot, with `names` in place of their arguments.
 
     `names` says what g, out and the inputs are called, in this order; `arguments` is what
-    the rule was called with, used where it has branches. Where the source cannot be read
+    the rules were called with, used where one has branches. Where the source cannot be read
     (a builtin, code typed at a prompt), the formula says no more than which rule it is.
     """
-    rule: Any = op.rule(slot)
-    if rule is blocked:
-        return Formula("0 (blocked: this derivative is 0 wherever it exists)")
-    tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
-    statements = statements_run(tree, rule, arguments) if tree else []
-    if tree is None or not statements:
-        name = f"{op.inputs[0]}[{slot}]" if op.sequence else op.inputs[slot]
-        return Formula(f"the vjp of {op.name} with respect to {name}, at g")
     if op.sequence:
-        names = [*names[:2], f"[{', '.join(names[2:])}]"]
-    renamer = Renamer(tree, names, arguments[1])
-    *where, result = (ast.unparse(renamer.visit(copy.deepcopy(node))) for node in statements)
-    words = " ".join((inspect.getdoc(rule) or "").split())
-    return Formula(f"({result})[{slot}]" if op.sequence else result, tuple(where), words)
+        names = [*names[:2], listing(names[2:])]
+
+    @cache
+    def written(rule: Any) -> Formula | None:
+        tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
+        statements = statements_run(tree, rule, arguments) if tree else []
+        if tree is None or not statements:
+            return None
+        renamer = Renamer(tree, names, arguments[1])
+        *where, result = (ast.unparse(renamer.visit(copy.deepcopy(node))) for node in statements)
+        words = " ".join((inspect.getdoc(rule) or "").split())
+        return Formula(f"({result})" if op.sequence else result, tuple(where), words)
+
+    def formula(slot: int) -> Formula:
+        if op.rule(slot) is blocked:
+            return Formula("0 (blocked: this derivative is 0 wherever it exists)")
+        place, found = f"[{slot}]" if op.sequence else "", written(op.rule(slot))
+        if found is None:
+            name = op.inputs[0 if op.sequence else slot]
+            return Formula(f"the vjp of {op.name} with respect to {name}{place}, at g")
+        return replace(found, result=f"{found.result}{place}")
+
+    return formula
+
+
+def listing(names: Sequence[str]) -> str:
+    """The names in a list, the middle left out of a long one: each of n rules shows it."""
+    shown = names if len(names) <= 12 else [*names[:4], "…", *names[-4:]]
+    return f"[{', '.join(shown)}]"
 
 
 def note_sum(formula: Formula, rule: Any, arguments: Arguments, shape: tuple[int, ...]) -> Formula:

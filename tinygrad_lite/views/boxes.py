@@ -93,6 +93,7 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     part_of = {id: part for part in parts for id in part.members}
     boxes: dict[str, Box] = {}
     wires: dict[str, Wire] = {}
+    joint: dict[str, list[Edge]] = {}  # the edges that each arrow stands for
     starts: list[str] = []  # for every node, the box that its arrows start at
     elements: list[tuple[str, ...]] = []
     for node in graph.nodes:
@@ -108,9 +109,8 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
                 continue
             joined = part or edge.source in part_of  # what a folded box sends there is one arrow
             id = f"{source}-{own}" if joined else f"e{node.id}-{edge.slot}"
-            if id in wires:
-                wires[id] = replace(wires[id], edges=(*wires[id].edges, edge))
-            else:
+            joint.setdefault(id, []).append(edge)
+            if id not in wires:
                 main, word = graph.nodes[edge.source].op is not None, slot(node, edge)
                 wires[id] = Wire(id, source, own, (edge,), None, "" if joined else word, main)
         # A named result has a box of its own, outside of a folded part only if it is the output.
@@ -124,6 +124,9 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
             f"the picture would have {len(boxes):,} boxes; give parts of the computation names, "
             'using `with scope("..."):`, so that they fold, or save it as .json'
         )
+    for id, edges in joint.items():
+        if len(edges) > 1:
+            wires[id] = replace(wires[id], edges=tuple(edges))
     arrows = tuple(wires.values())
     if len(boxes) <= LARGEST:  # the sets of boxes in mark_skips grow with its square
         arrows = mark_skips(arrows)
