@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, grad, no_grad, op, scope
@@ -35,6 +36,12 @@ wrong_shape.vjp(lambda g, out, x: g)
 @op
 def complex_result(x):
     return x * 1j
+
+
+def backward_onto(grad):
+    v = Tensor([1.0, 2.0, 3.0], requires_grad=True, name="v")
+    v.grad = grad
+    v.sum().backward()
 
 
 BAD = {
@@ -230,7 +237,129 @@ BAD = {
     "conv2d stride": (
         lambda: tl.conv2d(IMAGE, KERNEL, stride=0), ValueError, "stride must be at least 1",
     ),
+    "conv2d padding by a word": (
+        lambda: tl.conv2d(IMAGE, KERNEL, padding="same"), TypeError,
+        "conv2d: it cannot take padding = 'same' ('same' is neither an integer nor a pair of them "
+        "for rows and columns; that is dilation * (kernel - 1) // 2); got x = image (1, 3, 5, 5)",
+    ),
+    "conv2d stride of half a pixel": (
+        lambda: tl.conv2d(IMAGE, KERNEL, stride=(1.5, 1)), TypeError, "is neither an integer nor",
+    ),
+    "conv2d of three sizes": (
+        lambda: tl.conv2d(IMAGE, KERNEL, padding=(1, 1, 1)), TypeError, "nor a pair of them",
+    ),
+    "conv2d of numbers": (
+        lambda: tl.conv2d(3.0, 2.0), ValueError, "conv2d: x must be 4-D (N, C, H, W)",
+    ),
+    "conv2d of nothing": (
+        lambda: tl.conv2d(IMAGE, None), TypeError, "w must be an array or a number, but is None",
+    ),
+    "conv2d biased by a number": (lambda: tl.conv2d(IMAGE, KERNEL, 3.0), ValueError, "2 output"),
+    "conv1d of a matrix": (
+        lambda: tl.conv1d(W, W), ValueError,
+        "conv1d: x must be 3-D (N, C, L) and w 3-D (O, C / groups, K); got x = W (2, 4)",
+    ),
+    "conv1d of pairs": (
+        lambda: tl.conv1d(W[None], W[None], stride=(1, 1)), TypeError,
+        "conv1d: it cannot take stride = (1, 1) (an integer is needed for one axis)",
+    ),
+    "pooling without a size": (
+        lambda: tl.max_pool2d(IMAGE, None), TypeError, "it cannot take kernel_size = None",
+    ),
+    # what is no array, and what is no option
+    "plus None": (
+        lambda: X + None, TypeError,
+        "add: x2 must be an array or a number, but is None; got x1 = x (3,)",
+    ),
+    "None plus": (lambda: None + X, TypeError, "add: x1 must be an array or a number, but is"),
+    "less than None": (lambda: X < None, TypeError, "less: x2 must be an array or a number"),
+    "a function of None": (lambda: tl.relu(None), TypeError, "relu: x must be an array or a"),
+    "softmax of None": (lambda: tl.softmax(None), TypeError, "softmax: x must be an array or"),
+    "a product of None": (lambda: X @ None, TypeError, "matmul: x2 must be an array or a number"),
+    "a product of a number": (lambda: X @ 2, ValueError, "got x1 = x (3,), x2 of shape ()"),
+    "None in a list": (
+        lambda: tl.concatenate([X, None]), TypeError, "concatenate: arrays[1] must be an array",
+    ),
+    "an axis by a word, of a method": (
+        lambda: X.argmax("rows"), TypeError, "argmax: it cannot take axis = 'rows' (",
+    ),
+    "no list": (
+        lambda: tl.stack(None), TypeError, "stack takes a list of arrays first, but got None",
+    ),
+    "an axis by a word": (
+        lambda: X.sum("rows"), TypeError,
+        "sum: it cannot take axis = 'rows' ('str' object cannot be interpreted as an integer); got",
+    ),
+    "an axis by a word, of a function made of ops": (
+        lambda: tl.expand_dims(X, "rows"), TypeError, "expand_dims: it cannot take axis = 'rows' (",
+    ),
+    "an axis out of range, of a function made of ops": (
+        lambda: tl.expand_dims(X, 7), ValueError, "expand_dims: axis 7 is out of bounds for",
+    ),
+    "an unknown argument of a function made of ops": (
+        lambda: tl.quantile(X, 0.5, method="lower"), TypeError,
+        "quantile: got an unexpected keyword argument 'method'",
+    ),
+    "bits of floating numbers": (
+        lambda: X & 1, TypeError,
+        "bitwise_and: it is not for these dtypes; convert one of them with .astype; got x1 = x",
+    ),
+    "a dtype of no name": (lambda: X.astype("real"), TypeError, "astype: it cannot take dtype ="),
+    "an index by a word": (lambda: X["a"], IndexError, "getitem: only integers, slices"),
+    "a function of scipy without an op": (
+        lambda: require("scipy.special").gammaln(X), TypeError,
+        "scipy.special.gammaln has no op here, so it would lose the gradient",
+    ),
+    "several numbers": (
+        lambda: Tensor(1.0, 2.0), TypeError,
+        "requires_grad is True or False, but got 2.0; several numbers are one list, as in",
+    ),
+    "no data": (lambda: Tensor(), TypeError, "Tensor.__init__() missing 1 required positional"),
+    # functions to differentiate
+    "gradient of no function": (
+        lambda: tl.value_and_grad(X)(X), TypeError,
+        "a function of Tensors is needed, but got Tensor; for the gradient of a Tensor use grad(y",
+    ),
+    "jacobian of no function": (lambda: tl.jacobian(3, X), TypeError, "but got int"),
+    "aux forgotten": (
+        lambda: tl.value_and_grad(lambda x: (x.sum(), x))(np.ones(2)), TypeError,
+        "f must return a Tensor, but returned tuple; if it returns more than the value, say has_aux"
+    ),
+    "a pair from a function to pull back": (
+        lambda: tl.vjp(lambda x: (x, x), X), TypeError, "f must return a Tensor, but returned tuple"
+    ),
+    "a word as cotangent": (lambda: X.sum().backward("x"), TypeError, "the gradient passed for"),
+    "a .grad of another shape": (
+        lambda: backward_onto(np.zeros((3, 1))), ValueError,
+        "v (3,) was given a .grad of shape (3, 1); set it to None, or to one of its shape",
+    ),
+    # questions and files
+    "graph of a number": (lambda: tl.graph(3), TypeError, "graph takes a Tensor, but got int"),
+    "flow by name": (lambda: tl.flow(X.sum(), "x"), TypeError, "must be Tensors, but one is str"),
+    "paths up to a word": (
+        lambda: tl.paths(X.sum(), X, limit="all"), TypeError, "limit must be an integer, but is",
+    ),
+    "classes up to a word": (
+        lambda: tl.path_classes(X.sum(), X, keep="all"), TypeError, "keep must be an integer",
+    ),
+    "compare by a number": (
+        lambda: tl.compare(X.sum(), X.sum(), 3), TypeError,
+        "wrt is a parameter, its name, or a list of them, but got 3",
+    ),
+    "a step too far": (
+        lambda: tl.steps(X.sum())[9], IndexError, "there are 2 steps, so no step [9]",
+    ),
+    "no file name": (
+        lambda: tl.graph(X).save(3), TypeError, "the name of a file is a str or Path, but got int",
+    ),
     # scopes and ops
+    "op of a number": (lambda: op(3), TypeError, "op takes a function of arrays, but got 3"),
+    "an option of no op": (
+        lambda: op(sybmol="+")(lambda x: x), TypeError, "op has no option sybmol; it has symbol,",
+    ),
+    "more inputs than arguments": (
+        lambda: op(inputs=2)(lambda x: x), TypeError, "inputs=2 of 1 arguments",
+    ),
     "scope": (lambda: scope(""), TypeError, "a scope's name is a non-empty string, but got ''"),
     "op of any number": (
         lambda: op(lambda *xs: xs[0]), TypeError,
@@ -274,3 +403,23 @@ def test_a_refused_call_leaves_nothing_behind():
     assert X.data is before[0]
     assert X.grad is before[1]
     assert (X * 2).requires_grad
+
+
+def test_an_error_in_an_op_of_ones_own_says_where():
+    """What its function cannot do with an argument is Python's own error, at its own line."""
+
+    @op
+    def mine(x):
+        return x.no_such_method()
+
+    for argument in (X, np.ones(3)):
+        with pytest.raises(AttributeError) as caught:
+            mine(argument)
+        assert caught.traceback[-1].name == "mine"
+
+
+def test_what_can_be_done_is_done():
+    assert np.argwhere(Tensor([0.0, 1.0])).tolist() == [[1]]
+    assert f"{Tensor([1.0, 0.25]):.2f}" == "[1.00 0.25]"
+    assert grad(X.sum(), []) == ()
+    assert tl.check(np.sin, X).compared

@@ -1,10 +1,19 @@
 """The command line, as a user meets it: one process a call."""
 
+import errno
+import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tinygrad_lite import Tensor, graph, training
+from tinygrad_lite.text import encodable
 
 SCRIPT = """
 import sys
@@ -136,8 +145,8 @@ def test_an_error_in_the_script_is_shown_as_python_shows_it(folder):
     done = run("graph", "wrong.py:y", cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Traceback (most recent call last):\n")
-    assert 'File "wrong.py", line 9, in <module>' in done.stderr
-    assert 'File "wrong.py", line 6, in layer' in done.stderr
+    assert f'File "{folder}/wrong.py", line 9, in <module>' in done.stderr
+    assert f'File "{folder}/wrong.py", line 6, in layer' in done.stderr
     assert done.stderr.count('File "') == 2  # no line of ours
     assert "ValueError: matmul: " in done.stderr
 
@@ -146,7 +155,7 @@ def test_an_error_of_syntax_is_shown_as_python_shows_it(folder):
     (folder / "syntax.py").write_text("x = (\n")
     done = run("graph", "syntax.py:x", cwd=folder)
     assert done.returncode == 1
-    assert 'File "syntax.py", line 1' in done.stderr
+    assert f'File "{folder}/syntax.py", line 1' in done.stderr
     assert "SyntaxError" in done.stderr
     assert "tinygrad_lite" not in done.stderr
 
@@ -161,10 +170,134 @@ def test_help_has_a_worked_line_for_each_command(tmp_path):
         assert f"\n{example}\n" in run(name, "--help", cwd=tmp_path).stdout
 
 
-def test_a_terminal_without_these_letters_gets_others(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "tinygrad_lite", "graph", "net.py:loss"],
-        cwd=folder, capture_output=True, env={"PYTHONIOENCODING": "ascii", "PATH": ""}, timeout=120,
+BORDERS = """
+import os
+import numpy as np
+from tinygrad_lite import Tensor
+w = Tensor([-1.0, 2.0], True, name="w")
+α_é = Tensor(3.0, True)
+os.makedirs("elsewhere", exist_ok=True)
+os.chdir("elsewhere")
+y = (np.cbrt(w * α_é)).sum()
+"""
+
+
+@pytest.fixture(scope="module")
+def borders(folder):
+    """A script with Greek letters that leaves its folder."""
+    (folder / "borders.py").write_text(BORDERS, encoding="utf-8")
+    return folder
+
+
+def shell(command, cwd, **variables):
+    """A command of ours in a shell."""
+    return subprocess.run(
+        f"{shlex.quote(sys.executable)} -m tinygrad_lite {command}", shell=True, cwd=cwd,
+        capture_output=True, env=os.environ | variables, timeout=120,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_these_letters_gets_others_that_mean_the_same(borders, encoding):
+    """Not "?", which would turn a minus, a sum or an arrow into a riddle."""
+    tree = shell("graph borders.py:y --gradient", borders, PYTHONIOENCODING=encoding)
+    assert tree.returncode == 0, tree.stderr
+    shown = tree.stdout.decode(encoding)
+    assert "|- w (2,), parameter" in shown
+    assert f"`- alpha_{'é' if encoding == 'cp1252' else 'e'} (), parameter" in shown
+    walk = shell("step borders.py:y --check", borders, PYTHONIOENCODING=encoding)
+    assert walk.returncode == 0, walk.stderr
+    shown = walk.stdout.decode(encoding)
+    assert "(sum)" in shown
+    assert " ~ " in shown
+    assert "?" not in shown
+
+
+def test_letters_are_told_in_others():
+    text = "∂F/∂x = −½ Σ √x · ∞ ≤ Wᵀ x⁻¹ ≠ Ω σ ñ 漢 → …"
+    plain = "dF/dx = -1/2 sum sqrtx * inf <= W^T x^-^1 != Omega sigma n \\u6f22 -> ..."
+    assert encodable(text, "ascii") == plain
+    assert encodable(text, "utf-8") == text
+    assert encodable("√×", "cp1252") == "sqrt×"
+
+
+def test_closed_streams(borders):
+    done = shell("step borders.py:y <&-", borders)
     assert done.returncode == 0
-    assert b"weight (), parameter" in done.stdout
+    assert b"backward 1/" in done.stdout
+    done = shell("step borders.py:y >&-", borders)
+    assert (done.returncode, done.stderr) == (
+        2, b"tinygrad-lite: standard output is closed; give -o FILE, or leave it open\n"
+    )  # fmt: skip
+    assert shell("graph borders.py:y -o closed.svg >&- 2>&- <&-", borders).returncode == 0
+    assert (borders / "closed.svg").exists()
+    assert shell("graph borders.py:nothing >&- 2>&-", borders).returncode == 2
+    done = shell("step borders.py:y | head -n 1", borders)
+    assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_is_one_sentence(borders):
+    done = shell("step borders.py:y >/dev/full", borders)
+    said = b"tinygrad-lite: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_relative_name_means_the_folder_we_were_called_in(borders):
+    done = run("graph", "borders.py:y", "-o", "here.svg", cwd=borders)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (borders / "here.svg").exists()
+    done = run("compare", "borders.py:y", "net.py:loss", "--wrt", "x", cwd=borders)
+    assert "'x' is not a parameter of both" in done.stderr  # so the second was found
+    assert "code      y = (np.cbrt" in run("step", "borders.py:y", cwd=borders).stdout
+
+
+def test_ctrl_c_ends_a_layout_at_once(tmp_path):
+    (tmp_path / "large.py").write_text(
+        "from tinygrad_lite import Tensor\n"
+        "xs = [Tensor(1.0, True) for i in range(60)]\ny = sum(xs[1:], xs[0])\n"
+        "for i in range(900):\n    y = y * xs[i % 60] + xs[7 * i % 60]\nprint('ready')\n"
+    )
+    command = [sys.executable, "-m", "tinygrad_lite", "graph", "large.py:y", "--no-fold"]
+    with subprocess.Popen(
+        [*command, "-o", "y.svg"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr.readline() == b"ready\n"
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.returncode == 130
+        assert time.monotonic() - begin < 2
+    assert [file.name for file in tmp_path.iterdir()] == ["large.py"]
+
+
+@pytest.mark.parametrize("name", ["full.svg", "full.npz"])
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch, name):
+    x = Tensor([1.0], True, name="x")
+    save = partial(training.save, parameters=[x]) if name.endswith("npz") else graph(x).save
+
+    def fail(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "/secret/.0123")
+
+    (tmp_path / "a" / name).mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
+        save(tmp_path / "a" / name)
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(PermissionError) as caught:
+        save(tmp_path / name)
+    why = "cannot be written: Permission denied; choose another place"
+    assert str(caught.value) == f"{str(tmp_path / name)!r} {why}"
+
+
+def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path):
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "x.svg", tmp_path / "link.svg"
+    real.touch()
+    real.chmod(0o640)
+    link.symlink_to(real)
+    graph(Tensor(1.0)).save(link)
+    assert link.is_symlink()
+    assert real.read_text(encoding="utf-8").startswith("<svg")
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert [file.name for file in real.parent.iterdir()] == ["x.svg"]

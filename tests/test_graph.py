@@ -378,6 +378,16 @@ def test_few_boxes_do_not_fold_and_many_do_and_say_so():
     assert len(large.picture(fold=False).boxes) > VISIBLE
 
 
+def test_many_ops_in_a_row_fold_too():
+    """A picture of fifty layers is readable, though its boxes are few."""
+    y = Tensor(1.0, requires_grad=True)
+    for i in range(50):
+        with scope(f"layer{i}"):
+            y = y * 0.1 + y
+    assert len(graph(y)) <= VISIBLE
+    assert len(graph(y).picture().boxes) < 10
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_equal_blocks_fold_into_one_box(inside):
     boxes, arrows = shown(residual(50, inside), fold=True)

@@ -18,9 +18,10 @@ from conftest import require
 from nets import skip_networks
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, op, steps
+from tinygrad_lite import Tensor, op, scope, source_lines, steps
 from tinygrad_lite.drawing import terminal
 from tinygrad_lite.operation import OPS
+from tinygrad_lite.text import fit_cells
 from tinygrad_lite.views.keys import Walker
 
 
@@ -173,7 +174,7 @@ def script(tmp_path):
 class Screen:
     """A command in a terminal of its own, and what it shows."""
 
-    def __init__(self, *command, columns=80, rows=24):
+    def __init__(self, *command, columns=80, rows=24, **variables):
         pyte = require("pyte")
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
@@ -191,7 +192,9 @@ class Screen:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env=inherited | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"},
+            env=inherited
+            | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+            | variables,
             # A terminal of its own, so that Ctrl-C arrives as a signal.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -241,9 +244,9 @@ class Screen:
 def terminal_of(script):
     opened = []
 
-    def start(columns=80, rows=24):
+    def start(columns=80, rows=24, **variables):
         command = (sys.executable, "-m", "tinygrad_lite", "step", script)
-        opened.append(Screen(*command, columns=columns, rows=rows))
+        opened.append(Screen(*command, columns=columns, rows=rows, **variables))
         assert opened[-1].shows("forward 1/4")
         return opened[-1]
 
@@ -300,6 +303,57 @@ def test_it_fits_the_width_and_follows_resizing(terminal_of, columns):
     assert screen.shows("forward 3/4")
     screen.type("q")
     assert screen.ended() == 0
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (1, 24), (2, 2), (9, 4), (80, 1)])
+def test_no_terminal_is_too_small(terminal_of, columns, rows):
+    screen = terminal_of()
+    screen.resize(columns, rows)
+    os.kill(screen.process.pid, signal.SIGWINCH)
+    for key in "nbv?n":
+        screen.type(key)
+        screen.read()
+    screen.type("q")
+    assert screen.ended() == 0
+    assert b"Traceback" not in screen.raw
+
+
+def test_a_terminal_of_ascii_shows_letters_that_mean_the_same(terminal_of):
+    screen = terminal_of(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LANG="C")
+    screen.type("rw\r")
+    assert screen.shows("(sigma)")
+    screen.type("g")
+    assert screen.shows("go to step")
+    assert "\ufffd" not in "\n".join(screen.screen.display)
+    screen.type("\x1bq")
+    assert screen.ended() == 0
+
+
+def test_no_width_is_too_narrow():
+    x = Tensor(np.arange(3.0) - 2e30, requires_grad=True, name="a_rather_long_parameter_name")
+    with source_lines(), scope("a scope"):
+        walker = Walker(steps((tl.tanh(x * 2.0) + x).sum(), check=True))
+    for key in ("v", "?"):
+        walker.press(key)
+        for width in (*range(1, 81), 500):
+            for at in range(len(walker.steps)):
+                walker.at = at
+                for line in (*walker.lines(width), walker.status(width)):
+                    assert len(line) <= width, (width, line)
+    assert walker.status(28) == "(n)ext (p)revious (?) (q)uit"
+
+
+def test_a_narrow_step_has_its_labels_above():
+    w = Tensor(2.0, requires_grad=True, name="w")
+    lines = steps(w * w).lines(1, 20)
+    assert lines[1:4] == ["  #1 = w * w", "rule", " dL/dw = g * w ="]
+    assert "sends" in lines
+
+
+def test_letters_of_two_places_are_cut_by_places():
+    assert fit_cells("漢字x", 3) == "漢"
+    assert fit_cells("漢字x", 4) == "漢字"
+    assert fit_cells("e\u0301e", 1) == "e\u0301"
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04", "g\x03"])

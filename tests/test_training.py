@@ -268,3 +268,46 @@ def test_what_cannot_be_saved_is_refused(tmp_path, path, names, message):
     with pytest.raises(ValueError, match=message):
         save(tmp_path / path, [Tensor(0.0, requires_grad=True, name=name) for name in names])
     assert not list(tmp_path.iterdir())
+
+
+W1 = Tensor([1.0], True, name="W1")
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: SGD({"W1": W1}, 0.1), TypeError,
+         "the parameters are a dict; give a list of Tensors, as [W1, b1], here "
+         "list(parameters.values())"),
+        (lambda: SGD(W1, 0.1), TypeError, "are of type Tensor; give a list of Tensors"),
+        (lambda: SGD(3, 0.1), TypeError, "are of type int; give a list of Tensors, as [W1, b1]"),
+        (lambda: SGD("W1", 0.1), TypeError, "are of type str"),
+        (lambda: Adam([[W1]]), TypeError, "one of the parameters is of type list"),
+        (lambda: SGD([W1, W1], 0.1), ValueError, "a parameter comes twice"),
+        (lambda: SGD([W1], "0.1"), TypeError, "lr must be a number, but is of type str"),
+        (lambda: SGD([W1], -0.1), ValueError, "lr must be at least 0 and finite, but is -0.1"),
+        (lambda: Adam([W1], np.nan), ValueError, "lr must be at least 0 and finite, but is nan"),
+        (lambda: SGD([W1], 0.1, "most"), TypeError, "momentum must be a number"),
+        (lambda: Adam([W1], betas=0.9), TypeError, "betas must be a pair of numbers, as (0.9, 0."),
+        (lambda: Adam([W1], betas=(0.9, 1)), ValueError, "betas must be at least 0 and below 1"),
+        (lambda: Adam([W1], eps=-1), ValueError, "eps must be at least 0"),
+        (lambda: he_normal(3, (2, 3)), TypeError, "rng is a np.random.default_rng(seed), but got"),
+        (lambda: he_normal(RNG, 3), TypeError, "a shape is a tuple of integers, as (outputs, inp"),
+        (lambda: xavier_normal(RNG, (3,)), ValueError, "weights have a shape (outputs, inputs, "),
+        (lambda: batches(RNG, 10, "two"), TypeError, "batches: size must be an integer, but is"),
+        (lambda: batches(RNG, 2.5, 2), TypeError, "batches: n must be an integer, but is 2.5"),
+        (lambda: batches(RNG, -1, 2), ValueError, "must be at least 0, but n is -1"),
+        (lambda: batches(None, 10, 2), TypeError, "rng is a np.random.default_rng(seed)"),
+        (lambda: save("w.npz", {"W1": W1}), TypeError, "here list(parameters.values())"),
+        (lambda: save([W1], "w.npz"), TypeError, "the name of a file is a str or Path, but got l"),
+        (lambda: load("none.npz", [W1]), FileNotFoundError,
+         "none.npz cannot be read: No such file or directory"),
+        (lambda: load(".", [W1]), IsADirectoryError, ". cannot be read: Is a directory"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(call, kind, message):
+    with pytest.raises(kind) as caught:
+        call()
+    assert caught.type is kind
+    assert message in str(caught.value)

@@ -38,6 +38,10 @@ def backward(output: Value, gradient: Any = None) -> None:
     found = leaf_gradients(output, start)
     if not found:  # it was made from a gradient that turned out to be constant
         raise no_gradient(output)
+    for leaf in found:
+        if leaf.grad is not None and np.shape(leaf.grad) != leaf._array.shape:
+            given = f"was given a .grad of shape {np.shape(leaf.grad)}"
+            raise ValueError(f"{describe(leaf)} {given}; set it to None, or to one of its shape")
     # Nothing is stored before the whole walk has gone well.
     output.cotangent = start
     with STORING:

@@ -74,6 +74,8 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
                 "requires_grad=True"
             )
     start = seed(output, gradient, constant=True)
+    if not wanted:
+        return form
     ends = set(wanted)
     path = ancestors.between(output, ends) if output._requires_grad else set()
     found: dict[Value, Any] = {}
@@ -164,7 +166,9 @@ def the_output(value: Any, of: str) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    cure = "; if it returns more than the value, say has_aux=True" if is_nest(value) else ""
+    cure = ""
+    if is_nest(value) and of == "value_and_grad":
+        cure = "; if it returns more than the value, say has_aux=True"
     raise TypeError(f"{of}: f must return a Tensor, but returned {type(value).__name__}{cure}")
 
 
@@ -191,7 +195,7 @@ def value_and_grad(
 
     @recording()
     def both(*inputs: Any) -> tuple[Any, Any]:
-        arguments = as_arguments(inputs)
+        arguments = as_arguments(f, inputs)
         result = f(*arguments)
         if has_aux and not (isinstance(result, tuple) and len(result) == 2):
             raise TypeError("value_and_grad: with has_aux=True, f must return a pair (value, aux)")
@@ -203,8 +207,13 @@ def value_and_grad(
     return both
 
 
-def as_arguments(inputs: Sequence[Any]) -> tuple[Any, ...]:
-    """All inputs of a function, `as_argument`."""
+def as_arguments(f: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """All inputs of f, `as_argument`. Raises: TypeError if f is no function."""
+    if not callable(f):
+        raise TypeError(
+            f"a function of Tensors is needed, but got {type(f).__name__}; for the gradient of a "
+            "Tensor use grad(y, x)"
+        )
     return tuple(map(as_argument, inputs))
 
 
@@ -223,7 +232,7 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
     Raises: TypeError if f does not return a Tensor; ValueError, from the pullback, if the
     cotangent has another shape than the value.
     """
-    arguments = as_arguments(inputs)
+    arguments = as_arguments(f, inputs)
     value, leaves = the_output(f(*arguments), "vjp"), leaves_of(arguments)
 
     @recording()
@@ -251,7 +260,7 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     return a Tensor.
     """
     several = isinstance(inputs, (tuple, list))
-    arguments = as_arguments(inputs if several else (inputs,))
+    arguments = as_arguments(f, inputs if several else (inputs,))
     leaves = leaves_of(arguments)
     directions = [v for part in (tangents if several else (tangents,)) for v in leaves_of(part)]
     if len(directions) != len(leaves):
@@ -282,7 +291,7 @@ def jacobian(f: Callable[..., Any], *inputs: Any) -> Any:
 
     Raises: TypeError if f does not return a Tensor, or a nest of them.
     """
-    arguments = as_arguments(inputs)
+    arguments = as_arguments(f, inputs)
     leaves = leaves_of(arguments)
 
     def of_one(value: Any) -> Any:

@@ -132,7 +132,7 @@ def name_of(f: Any) -> str:
 
 def as_floats(x: Any, name: str) -> np.ndarray:
     """The input as an array of floats."""
-    array = np.array(Tensor(x).data)
+    array = np.array(x._array if isinstance(x, Tensor) else Tensor(x)._array)
     if array.dtype.kind != "f":
         raise TypeError(
             f"check needs float64 inputs, or those of another floating dtype, but {name} has dtype "

@@ -15,7 +15,7 @@ import sys
 import traceback
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +35,7 @@ from .insight.result import Result
 from .insight.stepper import Steps, source_lines, steps
 from .recorded.trace import named_parameters
 from .tensor import Tensor
+from .text import TRANSLITERATE
 
 PACKAGE = str(Path(__file__).parent) + os.sep
 PARSER = ArgumentParser(
@@ -80,25 +81,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises: SystemExit where the script failed, with what is to be printed, and as argparse does.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without these letters shows "?"
-            stream.reconfigure(errors="replace")
+    closed = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the shell, as with >&-
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors=TRANSLITERATE)
     given = list(sys.argv[1:] if argv is None else argv)
     split = given.index("--") if "--" in given else len(given)  # what follows is the script's
     args = PARSER.parse_args(given[:split], Namespace(rest=given[split + 1 :], json=False))
     try:
         if args.output:
             check_target(Path(args.output), args.suffixes)
+        elif closed:
+            raise ValueError("standard output is closed; give -o FILE, or leave it open")
         args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"tinygrad-lite: {error}", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            discard_output()  # as of a full disk
+        print(f"tinygrad-lite: {sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def discard_output() -> None:
+    """Let nothing be written to standard output any more, nor complained of when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def sentence(error: Exception) -> str:
+    """What an error says; the system's own, with what it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    return str(error)
 
 
 TARGET = option("target", "a script and the name of a tensor in it", metavar="FILE.py:NAME")
@@ -252,9 +272,10 @@ def split_target(target: str) -> tuple[str, str]:
     if not file or not name.isidentifier():
         how = "say which tensor of which script as FILE.py:NAME, for example net.py:loss"
         raise ValueError(f"{how}; got {target!r}")
-    if not Path(file).is_file():
-        wrong = "is a folder" if Path(file).is_dir() else "does not exist"
-        raise ValueError(f"the script {file!r} {wrong}")
+    if not Path(file).exists():
+        raise ValueError(f"the script {file!r} does not exist")
+    if Path(file).is_dir():
+        raise ValueError(f"the script {file!r} is a folder")
     return file, name
 
 
@@ -272,16 +293,17 @@ def tensor_named(name: str, names: dict[str, Any], file: str) -> Tensor:
 
 def run_script(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
     """Run a script as ``python FILE`` does, and give the names it left; what it prints goes to
-    standard error, and its tensors without a name are called as its variables."""
-    script = ModuleType("__main__")
-    script.__file__ = str(path)
+    standard error, and its tensors without a name are called as its variables. If it goes to
+    another folder, we come back."""
+    script, code = ModuleType("__main__"), path.read_bytes()
+    script.__file__ = str(path.absolute())
     sys.modules["__main__"] = script
     sys.argv = [str(path), *arguments]
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), chdir("."):
             # dont_inherit: this file's own __future__ imports are not the script's.
-            exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), script.__dict__)
+            exec(compile(code, script.__file__, "exec", dont_inherit=True), script.__dict__)
     except SystemExit as stop:
         if stop.code not in (None, 0):
             said = f"{stop.code}\n" if isinstance(stop.code, str) else ""

@@ -68,7 +68,7 @@ def ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[st
         return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
     if method == "__call__":
         return function(ufunc, inputs, kwargs)
-    name = f"np.{ufunc.__name__}.{method}"
+    name = f"{full_name(ufunc)}.{method}"
     if method == "outer" and not ufunc.signature:
         a, b = inputs
         apart = tuple(range(np.ndim(a), np.ndim(a) + np.ndim(b)))
@@ -83,8 +83,7 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
 
     Raises: TypeError if there is none, with the reason.
     """
-    home = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
-    name, meant = f"{home}.{function.__name__}", ours(function)
+    name, meant = full_name(function), ours(function)
     filled = function is np.full_like and requires_gradient((args[1:], kwargs.get("fill_value")))
     if filled:
         raise TypeError(f"{name} would lose the gradient of its fill_value; use np.broadcast_to")
@@ -144,6 +143,14 @@ def ours(function: Any) -> Any:
     if name in PUBLIC:
         return getattr(ops, name)
     return next((op for op in OPS.values() if op.name == name), None)
+
+
+def full_name(function: Any) -> str:
+    """What a function is called by whoever uses it, as np.exp or scipy.special.gammaln."""
+    home = getattr(function, "__module__", None) or "numpy"
+    if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
+        home = "scipy.special"  # a ufunc does not know where it stands
+    return f"{home.replace('numpy', 'np', 1)}.{function.__name__}"
 
 
 @cache

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypedDict, Unpack, overload
 
 import numpy as np
 
-from .arrays import Carrier, describe, freeze, loses_gradient
+from .arrays import Carrier, freeze, loses_gradient
 
 Rule = Callable[..., Any]
 
@@ -27,6 +27,8 @@ Rule = Callable[..., Any]
 OPS: dict[str, Op] = {}
 OURS = __name__.rpartition(".")[0] + ".ops."
 
+# What a function raises for an argument that it cannot take.
+ERRORS = (ValueError, IndexError, TypeError, AttributeError)
 ARRAYS = (np.ndarray, np.generic, float, int, type(None))  # what a function is called with
 
 
@@ -61,6 +63,10 @@ class Op:
     """
 
     def __init__(self, forward: Callable[..., Any], **options: Unpack[Options]) -> None:
+        if not callable(forward):
+            raise TypeError(f"op takes a function of arrays, but got {forward!r}")
+        if unknown := options.keys() - (known := Options.__annotations__).keys():
+            raise TypeError(f"op has no option {min(unknown)}; it has {', '.join(known)}")
         self.signature = inspect.signature(forward)
         parameters = self.signature.parameters.values()
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
@@ -79,6 +85,8 @@ class Op:
         self.symbol = options.get("symbol") or self.name
         required = 1 if self.sequence else sum(p.default is p.empty for p in parameters)
         names, count = tuple(p.name for p in parameters), options.get("inputs") or required
+        if not (isinstance(count, int) and 0 <= count <= len(names)):
+            raise TypeError(f"op {forward.__name__}: inputs={count!r} of {len(names)} arguments")
         self.inputs, self.static = names[:count], names[count:]
         self.rules: list[Rule | None] = [None] * count
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
@@ -100,13 +108,12 @@ class Op:
             inputs = tuple(x if isinstance(x, ARRAYS) else freeze(x) for x in inputs)
         try:
             return self.check(self.compute(*inputs, **static))
-        except (ValueError, IndexError) as error:
-            raise self.explain(error, inputs) from None
+        except ERRORS as error:
+            raise self.explain(error, inputs, static) from None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return (
-            self if instance is None else MethodType(self, instance)
-        )  # a method, as functions are
+        # A method, as functions are.
+        return self if instance is None else MethodType(self, instance)
 
     def compute(self, *arrays: Any, **static: Any) -> Any:
         """The function itself, on arrays."""
@@ -132,7 +139,13 @@ class Op:
         bound = {**self.defaults, **given}
         inputs = tuple(bound[name] for name in self.inputs)
         settled = {name: self.settle(name, bound[name]) for name in self.static}
-        return tuple(inputs[0]) if self.sequence else inputs, settled
+        return self.listed(inputs[0]) if self.sequence else inputs, settled
+
+    def listed(self, inputs: Any) -> tuple[Any, ...]:
+        """The inputs of a sequence op. Raises: TypeError if they are no list."""
+        if hasattr(inputs, "__iter__"):
+            return tuple(inputs)
+        raise TypeError(f"{self.name} takes a list of arrays first, but got {inputs!r}")
 
     def settle(self, name: str, value: Any) -> Any:
         """A static parameter such that nobody can change it any more, Tensors in it as arrays.
@@ -207,23 +220,9 @@ class Op:
         self.rules[: len(rules)] = rules
         return rules[0]
 
-    def explain(self, error: Exception, inputs: Sequence[Any]) -> Exception:
-        """The error of the function, with the op and its inputs named."""
-        names = self.inputs
-        if self.sequence:
-            names = tuple(f"{names[0]}[{i}]" for i in range(len(inputs)))
-        given = ", ".join(
-            f"{name} = {describe(x)}"
-            if isinstance(x, Carrier)
-            else f"{name} of shape {np.shape(x)}"
-            for name, x in zip(names, inputs, strict=False)
-            if x is not None
-        )
-        # NumPy says so if shapes do not fit; another error, as of 2 ** -1, speaks for itself.
-        of_shape = any(word in str(error) for word in ("broadcast", "dimension", "aligned"))
-        reason = self.shapes if self.shapes and of_shape else str(error).rstrip(".")
-        kind = ValueError if isinstance(error, ValueError) else IndexError
-        return kind(f"{self.name}: {reason}; got {given}")
+    def explain(self, error: Exception, inputs: Sequence[Any], static: Any = None) -> Exception:
+        """The error of the function as a sentence; a slot that ops/explained.py fills."""
+        return error
 
 
 @overload

@@ -18,6 +18,7 @@ from . import value as values
 from .ancestors import ancestors
 from .arrays import describe, freeze, loses_gradient
 from .backward import backward
+from .ops.explained import explained
 from .ops.reduce import Axis
 from .ops.shape import At
 from .value import Value
@@ -53,6 +54,16 @@ class Tensor(Value):
     """
 
     __slots__ = ()
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, *, name: str | None = None, dtype: Any = None
+    ) -> None:
+        if not isinstance(requires_grad, (bool, np.bool_)):
+            raise TypeError(
+                f"requires_grad is True or False, but got {requires_grad!r}; several numbers are "
+                "one list, as in Tensor([1.0, 2.0])"
+            )
+        super().__init__(data, requires_grad, name=name, dtype=dtype)
 
     # What it is
 
@@ -288,7 +299,10 @@ class Tensor(Value):
         return operator.index(self._array)  # type: ignore[arg-type]
 
     def __format__(self, spec: str) -> str:
-        return format(self._array, spec) if spec else str(self)
+        if not spec or not self.ndim:
+            return format(self._array, spec) if spec else str(self)
+        each: Any = {"all": lambda x: format(x, spec)}
+        return np.array2string(np.asarray(self._array), formatter=each)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -360,18 +374,22 @@ class Tensor(Value):
         new one."""
         return At(self)
 
+    @explained
     def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether an element is not 0, along the axes (None: all), as plain booleans."""
         return np.any(self._array, axis=axis, keepdims=keepdims)
 
+    @explained
     def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether no element is 0, along the axes (None: all), as plain booleans."""
         return np.all(self._array, axis=axis, keepdims=keepdims)
 
+    @explained
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest element is along the axis (None: flattened), as plain integers."""
         return np.argmax(self._array, axis=axis)
 
+    @explained
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest element is along the axis (None: flattened), as plain integers."""
         return np.argmin(self._array, axis=axis)

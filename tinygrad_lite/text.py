@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import textwrap
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, reduce
 from operator import add
 from typing import TypeVar
-from unicodedata import combining, east_asian_width
+from unicodedata import combining, east_asian_width, name, normalize
 
 Item = TypeVar("Item", bound=Hashable)
+
+# What stands for a letter where an encoding lacks it, so that the text still says the same.
+PLAIN_LETTERS = {
+    "∂": "d", "×": "x", "·": "*", "÷": "/", "−": "-", "±": "+-", "≈": "~", "≠": "!=", "≤": "<=",
+    "≥": ">=", "∞": "inf", "√": "sqrt", "∛": "cbrt", "Σ": "sum", "∑": "sum", "Π": "prod",
+    "∏": "prod", "‖": "||", "ᵀ": "^T", "¹": "^1", "²": "^2", "³": "^3", "⁻": "^-", "½": "1/2",
+    "µ": "u", "→": "->", "↳": "=>", "…": "...", "—": "-", "–": "-", "‹": "<", "›": ">",
+    "│": "|", "├": "|", "└": "`", "─": "-", "█": "#", "◺": "tril", "◹": "triu", "\ufffd": "?",
+}  # fmt: skip
 
 # Widths in units of the font size, those of DejaVu Sans rounded up: it is the widest of the
 # usual sans-serif faces, so what fits with it fits with Helvetica, Arial or Roboto too.
@@ -36,6 +47,57 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def transliterate(error: UnicodeError) -> tuple[str, int]:
+    """What stands for letters that an encoding lacks: others that mean the same, a Greek letter's
+    name, a letter without its accents, else its number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(plain_letter, error.object[error.start : error.end])), error.end
+
+
+def plain_letter(c: str) -> str:
+    """A character in ASCII."""
+    if c in PLAIN_LETTERS:
+        return PLAIN_LETTERS[c]
+    if (called := name(c, "")).startswith("GREEK "):
+        greek = called.split(" WITH ")[0].split()[-1]
+        return greek.capitalize() if c.isupper() else greek.lower()
+    bare = normalize("NFD", c).encode("ascii", "ignore").decode()
+    return bare or c.encode("ascii", "backslashreplace").decode()
+
+
+TRANSLITERATE = "tinygrad_lite.transliterate"
+codecs.register_error(TRANSLITERATE, transliterate)
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """`text` in letters that the encoding has."""
+    encoding = encoding or "ascii"
+    return text.encode(encoding, TRANSLITERATE).decode(encoding)
+
+
+def clip(text: str, width: int) -> str:
+    """Text of at most `width` characters; where it is cut it ends in an ellipsis."""
+    return text if len(text) <= width else (text[: width - 1] + "…")[: max(0, width)]
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """A text over as many lines as it needs, those after the first behind the indent, where
+    there is room for one."""
+    indent = indent if len(indent) < width // 2 else ""
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def fit_cells(text: str, width: int) -> str:
+    """The beginning of a text that fits into `width` places of a terminal; some letters take
+    two."""
+    for i, c in enumerate(text):
+        width -= 0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1
+        if width < 0:
+            return text[:i]
+    return text
 
 
 def text_width(text: str, size: float) -> float:

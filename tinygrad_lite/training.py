@@ -17,16 +17,16 @@ them new `.data`; there is no class of models to inherit from, a list of Tensors
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .arrays import describe
-from .files import check_target, whole_file
+from .files import check_target, file_path, whole_file
 from .tensor import Tensor
 
 __all__ = ["SGD", "Adam", "batches", "he_normal", "load", "save", "xavier_normal"]
@@ -36,15 +36,19 @@ class Optimiser:
     """What moves parameters along their gradients. `lr`, the learning rate, may be changed
     between steps.
 
-    Raises: TypeError if a parameter is no leaf that requires a gradient.
+    Raises: TypeError if a parameter is no leaf that requires a gradient, or a rate no number;
+    ValueError if one comes twice, or a rate is out of its range.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters, self.lr = list(parameters), lr
+        self.parameters, self.lr = list_of_tensors(parameters), lr
+        check_rate("lr", lr)
         for t in self.parameters:
             if t.op is not None or not t.requires_grad:
                 made = "a parameter is made as Tensor(data, requires_grad=True)"
                 raise TypeError(f"{describe(t)} cannot be trained: {made}")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError("a parameter comes twice, and would move twice; list each once")
 
     def step(self) -> None:
         """Move each parameter, and forget its `.grad`, so that the next backward starts
@@ -59,6 +63,29 @@ class Optimiser:
         raise NotImplementedError
 
 
+def list_of_tensors(parameters: Any) -> list[Tensor]:
+    """The parameters as a list. Raises: TypeError if they are no list of Tensors."""
+    cure = "give a list of Tensors, as [W1, b1]"
+    if isinstance(parameters, dict):
+        raise TypeError(f"the parameters are a dict; {cure}, here list(parameters.values())")
+    if isinstance(parameters, (Tensor, str)) or not isinstance(parameters, Iterable):
+        raise TypeError(f"the parameters are of type {type(parameters).__name__}; {cure}")
+    found = list(parameters)
+    for t in found:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"one of the parameters is of type {type(t).__name__}; {cure}")
+    return found
+
+
+def check_rate(name: str, rate: Any, below: float = np.inf) -> None:
+    """Raise TypeError if a rate is no number; ValueError unless it is in [0, below)."""
+    if not isinstance(rate, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, but is of type {type(rate).__name__}")
+    if not 0 <= rate < below:
+        least = "at least 0 and finite" if below == np.inf else f"at least 0 and below {below:g}"
+        raise ValueError(f"{name} must be {least}, but is {rate}")
+
+
 class SGD(Optimiser):
     """Gradient descent with momentum, as `torch.optim.SGD`:
 
@@ -67,6 +94,7 @@ class SGD(Optimiser):
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
         super().__init__(parameters, lr)
+        check_rate("momentum", momentum)
         self.momentum = momentum
         self.velocity: dict[int, np.ndarray] = {}
 
@@ -92,6 +120,10 @@ class Adam(Optimiser):
         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     ) -> None:  # fmt: skip
         super().__init__(parameters, lr)
+        if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
+            raise TypeError(f"betas must be a pair of numbers, as (0.9, 0.999), but is {betas!r}")
+        for name, rate, below in (*(("betas", b, 1.0) for b in betas), ("eps", eps, np.inf)):
+            check_rate(name, rate, below)
         self.betas, self.eps = betas, eps
         self.moments: dict[int, tuple[int, Any, Any]] = {}
 
@@ -115,7 +147,8 @@ def he_normal(
     >>> he_normal(np.random.default_rng(0), (8, 4, 3, 3)).shape
     (8, 4, 3, 3)
     """
-    return (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(dtype)
+    _, inputs, size = fans(rng, shape)
+    return (rng.standard_normal(shape) * np.sqrt(2 / (inputs * size or 1))).astype(dtype)
 
 
 def xavier_normal(
@@ -123,8 +156,32 @@ def xavier_normal(
 ) -> np.ndarray:
     """Normal numbers of standard deviation sqrt(2 / (inputs + outputs)), for layers with
     tanh or sigmoid (Glorot and Bengio 2010)."""
-    both = np.prod(shape[2:]) * (shape[0] + shape[1])
-    return (rng.standard_normal(shape) * np.sqrt(2 / both)).astype(dtype)
+    outputs, inputs, size = fans(rng, shape)
+    return (rng.standard_normal(shape) * np.sqrt(2 / (size * (outputs + inputs) or 1))).astype(
+        dtype
+    )
+
+
+def fans(rng: Any, shape: Any) -> tuple[int, int, int]:
+    """The numbers of outputs and inputs of weights of a shape, and of the rest.
+
+    Raises: TypeError if `rng` is no generator, or the shape no tuple of integers; ValueError if
+    it has less than two.
+    """
+    check_generator(rng)
+    if not (
+        isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape)
+    ):
+        raise TypeError(f"a shape is a tuple of integers, as (outputs, inputs), but got {shape!r}")
+    if len(shape) < 2 or min(shape) < 0:
+        raise ValueError(f"weights have a shape (outputs, inputs, ...), but got {tuple(shape)}")
+    return shape[0], shape[1], math.prod(shape[2:])
+
+
+def check_generator(rng: Any) -> None:
+    """Raise TypeError unless `rng` is a generator of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is a np.random.default_rng(seed), but got {type(rng).__name__}")
 
 
 def batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]:
@@ -133,8 +190,15 @@ def batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]
     >>> [len(batch) for batch in batches(np.random.default_rng(0), 10, 4)]
     [4, 4, 2]
 
-    Raises: ValueError if `size` is less than 1.
+    Raises: TypeError if `n` or `size` is no integer; ValueError if `size` is less than 1, or `n`
+    negative.
     """
+    check_generator(rng)
+    for name, number in (("n", n), ("size", size)):
+        if not isinstance(number, (int, np.integer)):
+            raise TypeError(f"batches: {name} must be an integer, but is {number!r}")
+    if n < 0:
+        raise ValueError(f"the number of examples must be at least 0, but n is {n}")
     if size < 1:
         raise ValueError(f"a batch must hold at least 1, but size is {size}")
     order = rng.permutation(n)
@@ -149,7 +213,7 @@ def save(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
     Raises: ValueError if the path does not end in .npz, a parameter has no name, or two
     have one; FileNotFoundError for a folder that does not exist.
     """
-    path, named = Path(path), by_name(parameters)
+    path, named = file_path(path), by_name(parameters)
     check_target(path, (".npz",))
     # As numpy.savez does it, which cannot take a parameter named "file".
     with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
@@ -164,12 +228,16 @@ def load(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
     Raises: ValueError if the file is no `.npz`, or its names, shapes or dtypes are not
     those of the parameters; OSError as reading does.
     """
-    named = by_name(parameters)
+    path, named = file_path(path), by_name(parameters)
     try:
         # Opened here, as numpy.load leaves a file open that it cannot read.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             # By their full names: NumPy takes "x.npy" for the entry of x, even where both are.
             found = {name: file[f"{name}.npy"] for name in file.files}
+    except OSError as error:
+        if error.strerror:
+            raise type(error)(f"{path} cannot be read: {error.strerror}") from None
+        raise
     except (ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{os.fspath(path)} is not a file of parameters: {error}") from None
     wrong = [
@@ -190,7 +258,7 @@ def load(path: str | os.PathLike[str], parameters: Iterable[Tensor]) -> None:
 def by_name(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
     """The parameters by name."""
     named: dict[str, Tensor] = {}
-    for t in parameters:
+    for t in list_of_tensors(parameters):
         if not t.name:
             raise ValueError(f"{describe(t)} has no name to be filed under; set its .name")
         if t.name in named:

@@ -17,7 +17,7 @@ import numpy as np
 
 from .arrays import REAL, Carrier, describe, freeze
 from .context import CONTEXT, user_line
-from .operation import Op
+from .operation import ERRORS, Op
 
 next_index = count().__next__  # creation order: inputs always have smaller indices
 new: Callable[[Any], Any] = object.__new__
@@ -94,8 +94,8 @@ class Value(Carrier):
         arrays = tuple(x._array if isinstance(x, Value) else x for x in inputs)
         try:
             data = lock(op, op.compute(*arrays, **static), arrays)
-        except (ValueError, IndexError) as error:
-            raise op.explain(error, inputs) from None
+        except ERRORS as error:
+            raise op.explain(error, inputs, static) from None
         if not CONTEXT.get().recording:
             return new(kind).record(data)
         wanted = any(isinstance(x, Value) and x._requires_grad for x in inputs)

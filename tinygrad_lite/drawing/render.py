@@ -11,14 +11,16 @@ import atexit
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from threading import Lock, Thread
+from typing import Any, TypeVar
 
 from .picture import FONT, Picture, dot
 from .svg import compose, extent
+
+Made = TypeVar("Made")
 
 TIMEOUT = 120  # seconds for a system dot
 # Letters of op symbols that the font that comes with pip lacks, and what stands for them.
@@ -56,15 +58,17 @@ def svg(*pictures: Picture) -> str:
 def layout(source: str) -> str:
     """Graphviz's SVG of a DOT source, from the embedded Graphviz or a system `dot`."""
     try:
-        with _one_at_a_time:
-            engine = embedded_graphviz()
+        engine = interruptible(embedded_graphviz)
     except Exception:  # not installed, or no runtime for this processor
         return system_dot(source, "svg").decode()
+
+    def render() -> str:
+        # A new instance for each picture: one is never in the state another left.
+        session = engine._create_session()
+        return str(engine._render_in_session(session, source, "svg", "dot").decode())
+
     try:
-        with _one_at_a_time:
-            # A new instance for each picture: one is never in the state another left.
-            session = engine._create_session()
-            return engine._render_in_session(session, source, "svg", "dot").decode()
+        return interruptible(render)
     except Exception as error:
         if shutil.which("dot"):
             return system_dot(source, "svg").decode()
@@ -72,6 +76,28 @@ def layout(source: str) -> str:
             f"the picture has too many boxes or too long a row of arrows to be laid out "
             f"({last_line(str(error))}); fold it (fold=True), or save it as .dot or .json"
         ) from None
+
+
+def interruptible(work: Callable[[], Made]) -> Made:
+    """What `work` gives, one such at a time. It runs in a thread of its own, as Python sees Ctrl-C
+    only between two of its own instructions: then it is left to itself, and the next waits until
+    it has ended."""
+    done: list[Made] = []
+    failed: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            with _one_at_a_time:
+                done.append(work())
+        except Exception as error:
+            failed.append(error)
+
+    thread = Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 @cache
@@ -128,8 +154,8 @@ def png(source: str) -> bytes:
     width, height = extent(source)
     zoom = min(2.0, (PIXELS / (width * height * (96 / 72) ** 2)) ** 0.5)
     fonts = [str(OPENSANS_REGULAR.path), str(OPENSANS_BOLD.path)]
-    made = resvg_py.svg_to_bytes(svg_string=with_font(source), dpi=96, zoom=zoom, font_files=fonts)
-    return bytes(made)
+    drawn, look = with_font(source), {"dpi": 96, "zoom": zoom, "font_files": fonts}
+    return bytes(interruptible(lambda: resvg_py.svg_to_bytes(svg_string=drawn, **look)))
 
 
 def pdf(pictures: Sequence[Picture]) -> bytes:
@@ -150,7 +176,7 @@ def pdf(pictures: Sequence[Picture]) -> bytes:
     files = {"main.typ": page.encode(), "p.svg": with_font(source).encode()}
     fonts = [str(Path(OPENSANS_REGULAR.path).parent)]
     compile: Any = typst.compile  # its types do not tell of files in memory
-    return bytes(compile(files, format="pdf", font_paths=fonts, timestamp=0))
+    return bytes(interruptible(lambda: compile(files, format="pdf", font_paths=fonts, timestamp=0)))
 
 
 def with_font(source: str) -> str:

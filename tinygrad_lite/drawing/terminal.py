@@ -6,10 +6,13 @@ Where there is no curses (Windows) or no such terminal, commands are typed on a 
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
+
+from ..text import encodable, fit_cells
 
 
 class Program(Protocol):
@@ -37,8 +40,9 @@ class Program(Protocol):
 def interact(program: Program) -> bool:
     """Walk through `program` until it ends, Ctrl-C or end of input; False if there is no
     terminal to do it in, and nothing was shown."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
+    for stream in (sys.stdin, sys.stdout):  # None or closed, where the caller closed it
+        if stream is None or stream.closed or not stream.isatty():
+            return False
     try:
         import curses
 
@@ -58,14 +62,21 @@ def interact(program: Program) -> bool:
 def interact_by_line(program: Program) -> None:
     """The same walk with commands typed on lines: ``n``, or ``g 7``."""
     while True:
-        print("\n".join(program.lines(80)))
+        width = max(1, shutil.get_terminal_size().columns - 1)
+        say("\n".join(program.lines(width)))
         try:
-            key, _, argument = input(f"{program.status(80)}\n> ").strip().partition(" ")
+            say(program.status(width))
+            key, _, argument = input("> ").strip().partition(" ")
         except (EOFError, KeyboardInterrupt):
             print()
             return
         if not program.press(key or "n", argument.strip()):
             return
+
+
+def say(text: str) -> None:
+    """Print a text in letters that standard output has."""
+    print(encodable(text, getattr(sys.stdout, "encoding", None)))
 
 
 class Walk:
@@ -101,7 +112,7 @@ class Walk:
     def size(self) -> tuple[int, int]:
         """Lines on the screen, and characters on a line: in the last, some terminals wrap."""
         height, width = self.screen.getmaxyx()
-        return height, max(20, width - 1)
+        return height, max(1, width - 1)
 
     def read(self) -> Any:
         """The next character, or the code of another key; Ctrl-D at the end of input."""
@@ -118,17 +129,18 @@ class Walk:
         self.screen.erase()
         for y, line in enumerate(lines[self.top : self.top + room]):
             self.put(y, line, self.curses.A_NORMAL if y + self.top else self.curses.A_BOLD)
-        if len(lines) > self.top + room:
+        if len(lines) > self.top + room > self.top + 1:
             self.put(room - 1, f"  … {len(lines) - self.top - room + 1} more lines (down)")
         self.put(room, status, self.curses.A_REVERSE)
         self.screen.refresh()
 
     def put(self, y: int, text: str, look: int = 0) -> None:
         """A line of text; what does not fit is left out."""
+        text = encodable(text.replace("\0", " "), self.screen.encoding)
         with suppress(self.curses.error):  # the terminal may just have become smaller
             self.screen.move(y, 0)
             self.screen.clrtoeol()
-            self.screen.addnstr(y, 0, text.replace("\0", " "), self.size[1], look)
+            self.screen.addstr(y, 0, fit_cells(text, self.size[1]), look)
 
     def ask(self, prompt: str) -> str | None:
         """What is typed after `prompt`; None if Escape is pressed instead."""

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from ..arrays import freeze
 from ..context import CONTEXT, user_line
-from ..operation import ARRAYS, Op
+from ..operation import ARRAYS, ERRORS, Op
 from ..value import KEPT, Value, lock, new
 from .deferred import next_index
 
@@ -70,8 +70,8 @@ def call(self: Any, *args: Any, **static: Any) -> Any:
     try:
         plain = not static and not self.sequence
         data = self.forward(*arrays) if plain else self.compute(*arrays, **static)
-    except (ValueError, IndexError) as error:
-        raise self.explain(error, args) from None
+    except ERRORS as error:
+        raise self.explain(error, args, static) from None
     if data.__class__ not in SCALARS:
         if (
             data.__class__ is ndarray
@@ -111,7 +111,7 @@ def infix(op: Op, function: Any = None) -> Callable[[Any, Any], Any]:
             return op(x1, x2)
         try:
             data = compute(a1, a2)
-        except (ValueError, IndexError) as error:
+        except ERRORS as error:
             raise op.explain(error, (x1, x2)) from None
         if data.__class__ not in SCALARS:
             if (
@@ -151,8 +151,10 @@ def call_on_arrays(op: Op, args: tuple[Any, ...], static: dict[str, Any]) -> Any
             static = {name: freeze(x) if name in named else x for name, x in static.items()}
     try:
         return op.check(op.forward(*args, **static))
-    except (ValueError, IndexError) as error:
-        raise op.explain(error, args[0] if op.sequence else args[: len(op.inputs)]) from None
+    except ERRORS as error:
+        inputs = args[0] if op.sequence and args else args[: len(op.inputs)]
+        rest = zip(op.static, args[len(op.inputs) :], strict=False)
+        raise op.explain(error, inputs, {**dict(rest), **static}) from None
 
 
 def any_value(args: Any) -> bool:
@@ -185,7 +187,7 @@ def bind(
     for name, x in bound.items():
         if x.__class__ not in FIXED:
             bound[name] = self.settle(name, x)
-    return tuple(inputs[0]) if self.sequence else inputs, bound
+    return self.listed(inputs[0]) if self.sequence else inputs, bound
 
 
 def prepare(op: Any) -> int:

@@ -147,6 +147,8 @@ def classify(
     """What `path_classes` gives, and every key that came up at some value on the way, REST
     among them if there were too many (none where `spared` is None). The keys in `spared` are
     kept whatever their number."""
+    if not isinstance(keep, int):
+        raise TypeError(f"keep must be an integer, but is {keep!r}")
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient)

@@ -269,6 +269,8 @@ def choose(
             "the two computations share no parameter name, so nothing can be matched; name the "
             'parameters alike in both, as in Tensor(data, requires_grad=True, name="W1")'
         )
+    if not (wrt is None or hasattr(wrt, "__iter__")):
+        raise TypeError(f"wrt is a parameter, its name, or a list of them, but got {wrt!r}")
     names = both if wrt is None else [x.name or "" if isinstance(x, Tensor) else x for x in wrt]
     for name in names:
         if not name:

@@ -132,6 +132,8 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
     """
     traced = trace(output, (wrt,), gradient)
     n = count_paths(traced, wrt)
+    if not isinstance(limit, int):
+        raise TypeError(f"limit must be an integer, but is {limit!r}")
     if n > limit:
         raise ValueError(
             f"{count(n)} paths lead from {describe(output)} to {describe(wrt)}, more than "

@@ -109,7 +109,7 @@ class Drawing(Chart):
 
         `direction` is "LR" (left to right) or "TB" (top to bottom). `fold` says whether
         scopes are drawn as one box each: True, False, or None for only if there are more
-        than 300 boxes.
+        than 300 boxes, or 60 ops in a row.
 
         Raises: ValueError for another suffix or direction, or a graph too large to draw;
         FileNotFoundError for a folder that does not exist; RuntimeError where the format

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..context import Block, Context
 from ..drawing.page import notebook_frame
-from ..drawing.terminal import interact
+from ..drawing.terminal import interact, say
 from ..recorded.nodes import computation_of
 from ..recorded.trace import cotangent
 from ..stepping.record import Passes
@@ -57,9 +57,9 @@ class Steps(Result, Passes):
         Without a terminal, as when the output is piped, every step is printed.
         """
         if not len(self):
-            print("there are no steps: nothing was computed")
+            say("there are no steps: nothing was computed")
         elif not interact(Walker(self)):
-            print(self)
+            say(str(self))
 
     def page(self) -> str:
         """The page as HTML."""

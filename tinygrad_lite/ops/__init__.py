@@ -1,5 +1,6 @@
 """The ops, one family a file. Importing this registers them all in `operation.OPS`."""
 
+from ..operation import Op
 from . import arrange, linalg, nn, products, special, statistics
 from .arrange import *  # noqa: F403
 from .at_zero import abs, power
@@ -37,6 +38,7 @@ from .elementwise import (
     tanh,
     where,
 )
+from .explained import explained
 from .linalg import *  # noqa: F403
 from .linear import matmul
 from .nn import *  # noqa: F403
@@ -61,3 +63,7 @@ __all__ += nn.__all__
 __all__ += products.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__
+
+for _name in __all__:  # every public function says in its errors what it was given
+    if not isinstance(globals()[_name], Op):
+        globals()[_name] = explained(globals()[_name])

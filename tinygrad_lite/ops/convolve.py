@@ -10,6 +10,7 @@ compute the three so, with one matrix product per tap; they are slots for quicke
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def conv2d(
 
     Raises: ValueError if channels, groups or sizes do not fit.
     """
-    if x.ndim != 4 or w.ndim != 4:
+    if np.ndim(x) != 4 or np.ndim(w) != 4:
         raise ValueError("x must be 4-D (N, C, H, W) and w 4-D (O, C / groups, KH, KW)")
     geometry = geometry_of(w.shape[2:], stride, padding, dilation, groups)
     check(x, w, b, geometry)
@@ -115,9 +116,15 @@ conv2d_kernel.vjp(
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """A size for rows and columns."""
-    rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
-    return int(rows), int(columns)
+    """A size for rows and columns. Raises: TypeError for what is neither one integer nor two."""
+    try:
+        rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
+        return index(rows), index(columns)
+    except (TypeError, ValueError):
+        pixels = {"same": "dilation * (kernel - 1) // 2", "valid": "0"}
+        cure = f"; that is {pixels[str(value)]}" if str(value) in pixels else ""
+        what = f"{value!r} is neither an integer nor a pair of them for rows and columns"
+        raise TypeError(f"{what}{cure}") from None
 
 
 def geometry_of(kernel: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
@@ -137,7 +144,7 @@ def check(x: Array, w: Array, b: Array, geometry: Geometry) -> None:
         raise ValueError(
             f"x has {c} channels in {groups} group(s), so w must have {c // groups}, not {cg}"
         )
-    if b is not None and b.shape != (o,):
+    if b is not None and np.shape(b) != (o,):
         raise ValueError(f"b must have one element for each of the {o} output channels")
     if min(geometry.out_size(tuple(size))) < 1:
         raise ValueError(

@@ -33,6 +33,8 @@ def operand(x: Any) -> Array:
     if isinstance(x, Value):
         return x
     refuse_loss(x)
+    if x is None:
+        raise TypeError("an array or a number is needed, but one is None")
     return np.asarray(x)
 
 

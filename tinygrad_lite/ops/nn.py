@@ -247,6 +247,10 @@ def conv1d(
     groups: int = 1,
 ) -> Array:
     """`conv2d` of signals x (N, C, L) with kernels w (O, C / groups, K)."""
+    if np.ndim(x) != 3 or np.ndim(w) != 3:
+        raise ValueError("x must be 3-D (N, C, L) and w 3-D (O, C / groups, K)")
+    if not all(isinstance(n, (int, np.integer)) for n in (stride, padding, dilation)):
+        raise TypeError("an integer is needed for one axis")
     x, w = expand_dims(x, 2), expand_dims(w, 2)
     return squeeze(conv2d(x, w, b, (1, stride), (0, padding), (1, dilation), groups), 2)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .nodes import Computation, Node
 
 VISIBLE = 300  # boxes; a graph with more folds by itself
+ROW = 60  # ops one after the other; a graph with more is too wide, and folds by itself
 READABLE = 40  # boxes that folding on request aims for
 PERIOD = 4  # items that repeat together, at most: a scope and ops up to the next
 INPUTS = 3  # inputs used by one part alone that are still drawn
@@ -53,10 +54,11 @@ def folded_parts(graph: Computation, fold: bool | None = None) -> tuple[Part, ..
     """The parts of a computation to draw as one box each.
 
     ``fold=False`` folds nothing. ``fold=True`` folds scopes, the innermost first, until
-    the picture is readable; None (the default) does so only above `VISIBLE` boxes.
+    the picture is readable; None (the default) does so only above `VISIBLE` boxes, or `ROW`
+    ops in a row.
     """
     best: tuple[Part, ...] = ()
-    if fold is False or (fold is None and len(graph) <= VISIBLE):
+    if fold is False or (fold is None and len(graph) <= VISIBLE and longest_row(graph) <= ROW):
         return best
     fewest = len(graph)
     for depth in range(max(len(n.scope) for n in graph.nodes), 0, -1):
@@ -67,6 +69,15 @@ def folded_parts(graph: Computation, fold: bool | None = None) -> tuple[Part, ..
         if fewest <= (READABLE if fold else VISIBLE):
             break
     return best
+
+
+def longest_row(graph: Computation) -> int:
+    """How many ops stand one after the other, at most."""
+    rows: list[int] = []
+    for node in graph.nodes:
+        before = max((rows[edge.source] for edge in graph.into[node.id]), default=0)
+        rows.append(before + (node.op is not None))
+    return max(rows)
 
 
 def parts_at(graph: Computation, depth: int) -> tuple[Part, ...]:

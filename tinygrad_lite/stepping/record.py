@@ -148,7 +148,10 @@ class Passes(Sequence[Step]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: Any) -> Any:
-        chosen = self.indices[index]
+        try:
+            chosen = self.indices[index]
+        except IndexError:
+            raise IndexError(f"there are {len(self)} steps, so no step [{index}]") from None
         if isinstance(index, slice):
             return type(self)(self.record, chosen)
         return self.record.step(chosen)

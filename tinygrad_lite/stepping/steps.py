@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import os
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,12 +14,13 @@ from ..comparison import Check
 from ..recorded.array_text import line
 from ..recorded.measure import norm
 from ..recorded.states import APPEARANCE, State
-from ..text import number, oneline
+from ..text import clip, number, oneline, wrap
 from .rules import Formula
 
 Direction = Literal["forward", "backward"]
 
 LABEL = 10  # the width of the column of labels
+NARROW = 36  # where lines are shorter, labels stand above what they head
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -128,7 +128,8 @@ class Step:
         """The step as text, in lines of at most `width` characters."""
         head = f"{self.direction} {self.number}/{self.total} (step {self.index + 1})"
         if self.scope:
-            head = clip(f"{head}  {oneline('/'.join(self.scope), 24)}", width)
+            head += f"  {oneline('/'.join(self.scope), 24)}"
+        head = clip(head, width)
         room = width - len(head)
         place = source_place(self.source, room - 2) if self.source and room > 12 else ""
         rows: list[tuple[str, str]] = []
@@ -136,7 +137,7 @@ class Step:
             rows.append(("code", oneline(code, width)))
         forward = self.direction == "forward"
         rows += self.rows_forward(width) if forward else self.rows_backward(width)
-        equation = f"  {clip(self.equation, width - 2)}"
+        equation = clip(f"  {self.equation}", width)
         return [f"{head}{place:>{room}}".rstrip(), equation, *labelled(rows, width)]
 
     def rows_forward(self, width: int) -> list[tuple[str, str]]:
@@ -175,35 +176,40 @@ def labelled(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
     lines, last = [], ""
     for label, text in rows:
         shown = label if label != last else ""
-        lines.append(f"  {shown:<{LABEL}}{clip(text, width - LABEL - 2)}".rstrip())
+        if width >= NARROW:
+            lines.append(f"  {shown:<{LABEL}}{clip(text, width - LABEL - 2)}".rstrip())
+        else:
+            lines += [clip(shown, width)] * bool(shown) + [clip(f" {text}".rstrip(), width)]
         last = label
     return lines
 
 
+def text_room(width: int) -> int:
+    """What `labelled` leaves of a line for the text."""
+    return max(1, width - (LABEL + 2 if width >= NARROW else 1))
+
+
 def wrapped(label: str, text: str, width: int) -> list[tuple[str, str]]:
     """A text over as many rows as it needs."""
-    wrapper = textwrap.TextWrapper(width - LABEL - 2, subsequent_indent="  ")
-    wrapper.break_on_hyphens = False
-    return [(label, line) for part in text.split("\n") for line in wrapper.wrap(part)]
+    room = text_room(width)
+    return [(label, line) for part in text.split("\n") for line in wrap(part, room, "  ")]
 
 
 def columns(arrays: list[tuple[str, str, Any, str]], width: int) -> list[tuple[str, str]]:
     """Rows of (label, name, array, remark), the names in one column and norms at the right."""
+    whole = text_room(width)
     column = min(max(len(name) for _, name, _, _ in arrays), width // 4)
     rows = []
     for label, name, array, remark in arrays:
         size = f"|{number(norm(array))}|" if np.size(array) > 1 else ""
-        room = width - LABEL - 2 - column - 1 - len(size)
-        text = f"{clip(name, column):<{column}} {line(array, room - 1):<{room}}{size}"
+        if len(size) > whole - column - 12:  # there is no room for both
+            size = ""
+        room = max(1, whole - column - 1 - len(size))
+        text = f"{clip(name, column):<{column}} {line(array, room - bool(size)):<{room}}{size}"
         rows.append((label, text))
         if remark:
             rows.append((label, f"{'':{column}} {remark}"))
     return rows
-
-
-def clip(text: str, width: int) -> str:
-    """Text of at most `width` characters."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def source_place(source: tuple[str, int], width: int) -> str:

@@ -12,9 +12,13 @@ from ..recorded.measure import norm
 from ..recorded.states import State
 from ..stepping.record import Passes
 from ..stepping.steps import Step
-from ..text import oneline
+from ..text import clip, oneline, wrap
 
-KEYS = "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (?) (q)uit"
+KEYS = (
+    "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (?) (q)uit",
+    "(n)ext (p)revious (?) (q)uit",
+    "n p ? q",
+)  # the longest that fits is shown
 
 HELP = """Keys
   n, right, space, enter   the next step
@@ -64,7 +68,7 @@ class Walker:
     def lines(self, width: int) -> list[str]:
         """The step, or the help, in lines of at most `width` characters."""
         if self.help:
-            return [line[:width] for line in HELP.splitlines()]
+            return [part for line in HELP.splitlines() for part in wrap(line, width, " " * 27)]
         lines = self.steps.lines(self.at, width)
         if not self.in_full:
             return lines
@@ -73,13 +77,14 @@ class Walker:
         arrays += [(f"from {x.sender}", x.contribution) for x in step.arrivals]
         arrays += [(f"to {x.recipient}", x.contribution) for x in step.sends]
         for name, array in arrays:
-            lines += ["", f"  {name}  {array.shape} {array.dtype}"]
-            lines += [f"    {line}"[:width] for line in whole(array, width - 4)]
+            lines += ["", clip(f"  {name}  {array.shape} {array.dtype}", width)]
+            lines += [clip(f"    {line}", width) for line in whole(array, max(1, width - 4))]
         return lines
 
     def status(self, width: int) -> str:
         """The message of the last key, or the keys there are."""
-        return (self.message or KEYS)[:width]
+        keys = next((keys for keys in KEYS if len(keys) <= width), "?")
+        return clip(self.message or keys, width)
 
     def press(self, key: str, argument: str = "") -> bool:
         """Do what a key says; False to quit."""
