@@ -153,7 +153,7 @@ def test_every_kind_of_gradient_is_told_apart_as_data_and_to_the_eye():
     name = {n.id: n.name for n in g}
     seen = {(name[e.source], e.traffic) for e in g.edges if name[e.source]}
     assert seen == {
-        ("a", "nan"), ("b", "zero"), ("c", "blocked"), ("d", "gradient"),
+        ("a", "infinite"), ("b", "zero"), ("c", "blocked"), ("d", "gradient"),
         ("nothing", "no gradient"),
     }  # fmt: skip
     picture = g.picture()
@@ -169,7 +169,7 @@ def test_every_kind_of_gradient_is_told_apart_as_data_and_to_the_eye():
     assert looks["blocked"].head == "blocked"
     assert (looks["zero"].dash, looks["zero"].label) == ("dotted", "0")
     legend = " ".join(entry.text for entry in picture.legend)
-    for word in ("blocked", "zero", "NaN", "norm", "no gradient"):
+    for word in ("blocked", "zero", "infinite", "norm", "no gradient"):
         assert word in legend
 
 

@@ -358,7 +358,7 @@ def test_a_cotangent_of_zero_or_nan_is_no_fault_of_an_op():
     x = Tensor(2.0, requires_grad=True)
     for y in (x, x * x):
         assert "the cotangent passes 0" in paths(y, x, 0.0).note
-        assert "NaN or inf from the cotangent" in flow(y, x, np.nan).note
+        assert "NaN from the cotangent" in flow(y, x, np.nan).note
 
 
 def test_the_sum_of_many_paths_meets_the_law():
@@ -466,4 +466,4 @@ def test_nan_is_told_without_a_warning():
     x = Tensor([1.0, 0.0], requires_grad=True)
     y = tl.sqrt(x).sum()
     for found in (paths(y, x), path_classes(y, x), flow(y, x)):
-        assert found.note == "NaN or inf from sqrt: there are no shares"
+        assert found.note == "inf from sqrt: there are no shares"

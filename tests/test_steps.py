@@ -358,7 +358,7 @@ def test_zero_and_what_is_not_finite_are_said():
     assert "zero" in str(steps(x * 0.0, np.ones(2)).backward[0])
     with np.errstate(divide="ignore"):
         step = steps(tl.sqrt(parameter(0.0, "z"))).backward[0]
-    assert "NaN or infinite" in str(step)
+    assert str(step).endswith("   infinite")
 
 
 def test_a_rule_whose_source_cannot_be_read_says_no_more_than_is_true():

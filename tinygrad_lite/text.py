@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from decimal import Decimal
 from functools import cache, reduce
 from operator import add
 from typing import TypeVar
@@ -126,6 +127,8 @@ def number(x: float, digits: int = 3) -> str:
     """
     if math.isnan(x):
         return "NaN"
+    if x != float(x) and float(x) in (0.0, math.inf, -math.inf):  # a longdouble
+        return f"{Decimal(str(x)):.{digits - 1}e}"
     if math.isinf(x):
         return "∞" if x > 0 else "-∞"
     return f"{x:#.{digits}g}".rstrip(".") if x else "0"

@@ -231,7 +231,9 @@ function stepParts(step) {
   const single = step.arrivals.length === 1;
   parts.push(...several(step.arrivals, ([, , sender, symbol, array]) =>
     value(`${single ? "g " : ""}from ${sender}${symbol ? ` (${symbol})` : ""}`, array)));
-  if (step.arrivals.length > 1) parts.push(value("g, the sum", step.gradient));
+  if (step.arrivals.length > 1) {
+    parts.push(value("g, the sum", step.gradient, data.remarks[step.state] ?? ""));
+  }
   const constants = step.values.filter(([id]) => used.has(id));
   if (constants.length) {
     parts.push(make("h2", "", "With"));
@@ -240,7 +242,7 @@ function stepParts(step) {
   parts.push(make("h2", "", "Sends"));
   parts.push(...several(step.sends, (send) => [
     value(`to ${send.name}`, send.array, data.remarks[send.traffic] ?? ""),
-    ...(send.soFar !== send.array ? [value(`${send.name} so far`, send.soFar)] : []),
+    ...(send.soFar !== send.array ? [value(`${send.name} so far`, send.soFar, data.remarks[send.total] ?? "")] : []),
   ]));
   parts.push(make("h2", "", "Gradients"), progress(step));
   return parts;

@@ -13,21 +13,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal, NamedTuple, cast, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from ..backward import contributions, to_input
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.table import count, percent, table
-from ..operation import Rule
 from ..recorded.nodes import Edge
-from ..recorded.outcome import receipts, shares_of
-from ..recorded.trace import Trace, coherence, operands, scope_entered, title, trace
+from ..recorded.outcome import receipts, shares_of, title
+from ..recorded.trace import Trace, coherence, scope_entered, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
+from .jacobians import check_sum, sends
 from .result import Breakdown, Chart, Piece, plain
 
 By = Literal["scope", "depth"] | Callable[[Edge], Any]
@@ -171,14 +170,18 @@ def classify(
             longer = [extend(step, k) for k in here.keys]
             waiting[x].append(merge(None, longer, here.counts, parts))
             combine(waiting[x], 2)
-    arrived = receipts(output, traced.start, traced.within)
+    arrived = receipts(output, traced.start, traced.within, ends)
     results = []
     for tensor in wrt:
-        total = np.add.reduce(found[tensor].parts)
-        shares, note = shares_of(list(found[tensor].parts), total, arrived[tensor].outcome)
-        classes = map(PathClass, found[tensor].counts, found[tensor].parts, shares)
+        ends_in, outcome = list(found[tensor].parts), arrived.values[tensor].outcome
+        total = arrived.gradients[tensor]
+        sizes = check_sum(traced, ends_in, total)
+        shares, note = shares_of(ends_in, sizes, total, outcome, "classes")
+        classes = map(PathClass, found[tensor].counts, ends_in, shares)
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
-        results.append(PathClasses(total, title(output), title(tensor), note, by_key))
+        results.append(
+            PathClasses(total, title(output), title(tensor), note, outcome.state, by_key)
+        )
     return tuple(results), seen
 
 
@@ -189,26 +192,6 @@ class Bundle(NamedTuple):
     keys: list[Any]
     counts: list[int]
     parts: np.ndarray
-
-
-def sends(
-    node: Value, cotangents: np.ndarray, within: set[Value]
-) -> Iterator[tuple[int, Value, np.ndarray]]:
-    """For each input inside `within`: (slot, input, what each cotangent sends there)."""
-    wanted, op = operands(node, within), node.op
-    if op is not None and op.batched and op.plain:
-        for slot, x in wanted:
-            rule = cast(Rule, op.rules[slot])  # plain ops have all their rules
-            parts = rule(cotangents, node._array, *node.arrays, **node.params)
-            if np.ndim(parts) <= x._array.ndim:  # a constant, as 0 where the derivative is 0
-                parts = np.stack([to_input(parts, x, op)] * len(cotangents))
-            elif parts.shape[1:] != x._array.shape or parts.dtype != x._array.dtype:
-                parts = np.stack([to_input(part, x, op) for part in parts])
-            yield slot, x, parts
-    else:
-        each = [list(contributions(node, g, within=within)) for g in cotangents]
-        for i, (slot, x) in enumerate(wanted):
-            yield slot, x, np.stack([sent[i][2] for sent in each])
 
 
 class Key:
@@ -334,7 +317,8 @@ def norms(parts: np.ndarray) -> list[float]:
     largest = rows.max(axis=1, initial=0.0)
     scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
     sizes = scale * np.sqrt(np.square(rows / scale[:, None]).sum(axis=1))
-    return cast(list[float], sizes.tolist())
+    found: list[float] = sizes.tolist()
+    return found
 
 
 def order(item: tuple[Any, Any]) -> Any:

@@ -23,6 +23,7 @@ from ..drawing.render import svg
 from ..drawing.table import percent, table
 from ..recorded.measure import norm
 from ..recorded.nodes import computation_of
+from ..recorded.states import State
 from ..recorded.trace import cotangent, named_parameters, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
@@ -55,7 +56,7 @@ class Side(Numbers):
     `coherence` is |gradient| / sum of |contributions|.
     """
 
-    numbers = ("norm", "coherence", "common", "own")
+    numbers = ("norm", "state", "coherence", "common", "own")
 
     classes: PathClasses
     common: Part | None
@@ -65,6 +66,11 @@ class Side(Numbers):
     def norm(self) -> float:
         """The norm of the gradient."""
         return self.classes.norm
+
+    @property
+    def state(self) -> State:
+        """What became of the gradient."""
+        return self.classes.state
 
     @property
     def coherence(self) -> float | None:
@@ -189,6 +195,7 @@ td:first-child, th:first-child, td:last-child {{ text-align: left; }}
 """
 
 
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def compare(
     first: Tensor,
     second: Tensor,
@@ -232,13 +239,18 @@ def compare(
     if REST in seen and REST in seen_there:
         unmatched = f"more than keep={keep} classes in both: some cannot be matched"
     rows = []
-    for name, one, other in zip(names, mine, theirs, strict=True):
-        notes = [other.note, unmatched if OTHER in one and OTHER in other else ""]
-        note = "; ".join(filter(None, notes))
-        rows.append(Row(oneline(name), side(one, other), side(other, one), note))
     titles = (oneline(first.name or "F"), oneline(second.name or "G"))
     if titles[0] == titles[1]:
         titles = (f"{titles[0]} (1)", f"{titles[1]} (2)")
+    for name, one, other in zip(names, mine, theirs, strict=True):
+        notes = [other.note]
+        if one.note == other.note != "":
+            notes = [f"both: {one.note}"]
+        elif one.note:
+            notes = [f"{titles[0]}: {one.note}", f"{titles[1]}: {other.note}" if other.note else ""]
+        notes.append(unmatched if OTHER in one and OTHER in other else "")
+        note = "; ".join(filter(None, notes))
+        rows.append(Row(oneline(name), side(one, other), side(other, one), note))
     return Comparison(*titles, tuple(rows), outputs, starts)
 
 

@@ -17,7 +17,8 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -25,25 +26,24 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import contributions, leaf_gradients, messages
+from ..backward import messages
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import percent, table
-from ..operation import blocked
-from ..ops.shape import concatenate
-from ..ops.shape import stack as join
+from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Edge
-from ..recorded.outcome import ARRIVED, receipts, shares_of, without_shares
-from ..recorded.trace import LAW, Trace, operands, scope_entered, title, trace
+from ..recorded.outcome import LAW, Receipts, eps_of, shares_of, title
+from ..recorded.states import State
+from ..recorded.trace import Trace, operands, scope_entered, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
 from ..views.looks import picture
 from .graphs import Graph
+from .jacobians import check_conserved, is_foreign, pushforward
 from .result import Breakdown, Drawing, attributes
 
-JOINS = {concatenate, join}  # linear in all their inputs together
 SHARE = "share of the gradient that travels here: width, and number"
 
 
@@ -81,11 +81,16 @@ class Flow(Breakdown, Drawing):
     def __str__(self) -> str:
         nodes = self.graph.nodes
         rows = [
-            (nodes[edge.source].label, f"{nodes[edge.target].op} #{edge.target}", percent(part))
+            (
+                nodes[edge.source].label,
+                f"{nodes[edge.target].op} #{edge.target}",
+                percent(part),
+                "" if edge.outcome.state is State.GRADIENT else str(edge.outcome),
+            )
             for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9))
         ]
         head = self.heading("the flow of the gradient of")
-        return f"{head}\n{table(('from', 'into', 'share'), rows)}" if rows else head
+        return f"{head}\n{table(('from', 'into', 'share', ''), rows)}" if rows else head
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
@@ -113,7 +118,9 @@ class Flow(Breakdown, Drawing):
                 return Look(0.8, PALE, head="open")
             dash: Dash = "dashed" if share < 0 else "solid"
             width = 0.6 + 7 * abs(share) / largest
-            return Look(width, ORANGE if wire.skip else BLUE, dash, percent(share))
+            state = "" if wire.traffic is State.GRADIENT else wire.traffic
+            label = f"{percent(share)} {state}".rstrip()
+            return Look(width, ORANGE if wire.skip else BLUE, dash, label)
 
         drawn = diagram(self.graph, fold)
         skips = any(wire.skip and self.through(wire) is not None for wire in drawn.wires)
@@ -152,76 +159,53 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
     Raises: as `backward`; ValueError if the output does not depend on `wrt`.
     """
     traced = trace(output, (wrt,), gradient)
-    sent: dict[tuple[Value, int], Any] = {}
+    arrived, sent = Receipts(output, traced.start, {wrt}), dict[tuple[Value, int], Any]()
+    gradients: dict[Value, Any] = {}
     for node, g, slot, part in messages(output, traced.start, within=traced.within):
-        if slot is None:  # this is wrt, the one value that sends nothing on
-            total = g
-        else:
-            sent[node, slot] = part
+        arrived.note(node, g, slot, part)
+        if slot is not None:
+            gradients[node], sent[node, slot] = g, part
+    total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
     arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
-    shares, note = shares_of(arriving or [total], total, ARRIVED)
+    arriving = arriving or [total]
+    shares, note = shares_of(arriving, list(map(norm, arriving)), total, outcome, "edges")
     by_use: dict[tuple[Value, int], float] = {}
     if None not in shares:
-        scale = float(np.abs(total).max())
-        direction = np.asarray(total, float) / scale
+        scale = np.abs(total).max()
+        direction = wide(total) / scale
         tangents: dict[Value, Any] = {wrt: direction / np.vdot(direction, direction)}
         for node in traced.order[1:]:
             uses = operands(node, traced.within)
             for slot, x in uses:
-                by_use[node, slot] = float(np.vdot(sent[node, slot], tangents[x])) / scale
+                by_use[node, slot] = narrow(np.vdot(sent[node, slot], tangents[x]) / scale)
             tangents[node] = pushforward(node, tangents, uses)
+        largest = max(map(abs, by_use.values()), default=0)
+        most = np.finfo(total.dtype).max / scale
+        if not largest <= most:
+            node = next(node for (node, _), part in by_use.items() if not abs(part) <= most)
+            by_use, note = {}, f"overflow at {title(node)}: there are no shares"
         # The parts may be so large that the gradient is within their rounding.
-        if max(map(abs, by_use.values()), default=0) * LAW * np.finfo(total.dtype).eps > 1:
-            by_use, shares = {}, [None]
-    if None in shares:
-        note = without_shares(receipts(output, traced.start, traced.within)[wrt].outcome)
-    return Flow(np.asarray(total), title(output), title(wrt), note, traced, by_use)
-
-
-def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int, Value]]) -> Any:
-    """The tangent of a value, given those of (some of) its inputs: its Jacobian times them.
-
-    From the vjps alone: a vjp is linear in the cotangent, so it is differentiated with
-    respect to the cotangent, and the transpose of a transposed Jacobian is the Jacobian.
-    Where the Jacobian is diagonal it is its own transpose, and where the op is linear it
-    is the op itself, so that the rule need not be recorded and differentiated.
-    """
-    op, shape = node.op, node._array.shape
-    assert op is not None
-    if op in JOINS:
-        joined = {slot: tangents[x] for slot, x in uses}
-        inputs = tuple(joined.get(i, np.zeros_like(x)) for i, x in enumerate(node.arrays))
-        return op.compute(*inputs, **node.params)
-    parts, rest = [], []
-    for slot, x in uses:
-        tangent, rule = tangents[x], op.rule(slot)
-        if rule is blocked:
-            continue
-        if op.elementwise and rule is not None:
-            if tangent.shape != shape:
-                tangent = np.broadcast_to(tangent, shape)
-            part = rule(tangent, node._array, *node.arrays, **node.params)
-            if getattr(part, "shape", None) != shape:  # a constant
-                part = np.broadcast_to(part, shape)
-            parts.append(part)
-        elif op.linear:
-            inputs = (*node.arrays[:slot], tangent, *node.arrays[slot + 1 :])
-            parts.append(op.compute(*inputs, **node.params))
+        elif largest * LAW * eps_of(total.dtype) > 1:
+            by_use, note = {}, "paths cancel: there are no shares"
         else:
-            rest.append((slot, x))
-    if rest:
-        parts.append(transpose(node, tangents, rest))
-    return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._array)
+            for node in not_conserved(by_use, output, LAW * eps_of(total.dtype)):
+                check_conserved(node, gradients[node], sent, tangents, traced.within)
+    return Flow(total, title(output), title(wrt), note, outcome.state, traced, by_use)
 
 
-def transpose(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int, Value]]) -> Any:
-    """What `pushforward` gives, by differentiating the rules: as <vjp(u), tangent> is linear in
-    u, its gradient with respect to u is the Jacobian times the tangent. All inputs at once, so
-    that the one rule of a sequence op runs once."""
-    u = Tensor(np.zeros_like(node._array), requires_grad=True)
-    sent = {slot: part for slot, _, part in contributions(node, u, within={x for _, x in uses})}
-    products = [(sent[slot] * tangents[x]).sum() for slot, x in uses]
-    total = join(products).sum()
-    varies = getattr(total, "requires_grad", False)
-    found = leaf_gradients(total, total.dtype.type(1)) if varies else {}
-    return found.get(u, np.zeros_like(node._array))
+def not_conserved(
+    by_use: Mapping[tuple[Value, int], float], output: Value, tolerance: float
+) -> Iterator[Value]:
+    """The values at which what arrives does not seem to leave again, and those of ops whose
+    promises are not ours."""
+    arrives, leaves, sizes = (defaultdict[Value, float](float) for _ in range(3))
+    arrives[output] = 1.0
+    for (node, slot), share in by_use.items():
+        x: Any = node.inputs[slot]
+        leaves[node] += share
+        arrives[x] += share
+        sizes[node] += abs(share)
+        sizes[x] += abs(share)
+    for node, share in leaves.items():
+        if abs(arrives[node] - share) > tolerance * sizes[node] or is_foreign(node.op):
+            yield node

@@ -16,7 +16,9 @@ from ..views.page_data import steps_page
 from ..views.text_tree import text_tree
 from .result import Drawing, attributes, plain
 
-NODE = ("id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient")
+NODE = (
+    "id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient", "state",
+)  # fmt: skip
 
 
 class Graph(Drawing, Computation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -13,13 +14,24 @@ from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import count, percent, table
 from ..recorded.nodes import Edge
-from ..recorded.outcome import receipts, shares_of
-from ..recorded.trace import Trace, coherence, operands, scope_entered, title, total_share, trace
+from ..recorded.outcome import (
+    ARRIVED,
+    Outcome,
+    Receipt,
+    eps_of,
+    part_receipt,
+    receipts,
+    shares_of,
+    title,
+)  # fmt: skip
+from ..recorded.states import State
+from ..recorded.trace import Trace, coherence, operands, scope_entered, total_share, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
 from ..views.boxes import Wire
 from .graphs import Graph
+from .jacobians import check_sum
 from .result import Breakdown, Drawing, Piece
 
 # Colours and dashes of single paths; colour-blind eyes too tell them apart.
@@ -35,15 +47,21 @@ class Path(Piece):
 
     `contribution` is the product of the Jacobians along it applied to the cotangent, in
     the shape of `wrt`; `share` its signed part of the gradient, None where there is none;
-    `scopes` the scopes it enters, in order.
+    `scopes` the scopes it enters, in order; `outcome` what became of the gradient on it.
     """
 
-    numbers = ("scopes", "edges", "norm", "share")
+    numbers = ("scopes", "edges", "norm", "share", "state")
 
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
     contribution: np.ndarray = field(repr=False, compare=False)
     share: float | None
+    outcome: Outcome = ARRIVED
+
+    @property
+    def state(self) -> State:
+        """What became of the gradient on it."""
+        return self.outcome.state
 
 
 @dataclass(frozen=True)
@@ -77,11 +95,12 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
                 str(len(path.edges)),
                 number(path.norm),
                 percent(path.share),
+                str(path.outcome),
             )
             for path in self
         ]
         head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
-        return f"{head}\n{table(('through', 'edges', '|part|', 'share'), rows)}"
+        return f"{head}\n{table(('through', 'edges', '|part|', 'share', ''), rows)}"
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
@@ -104,7 +123,10 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
                 return Look(3.5, *STYLES[through[0]], label)
             return Look(2.5, FRAME, "solid", label if len(through) < len(self) else "")
 
-        shown = [f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)}" for p in self[:6]]
+        shown = [
+            f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)} {p.outcome}".rstrip()
+            for p in self[:6]
+        ]
         legend = [
             Entry(text if shown.count(text) == 1 else f"{text} ({i + 1})", Look(3.5, *STYLES[i]))
             for i, text in enumerate(shown)
@@ -139,21 +161,25 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
             f"{count(n)} paths lead from {describe(output)} to {describe(wrt)}, more than "
             f"limit={limit}; path_classes groups them without walking each"
         )
-    walked = sorted(walk(traced, wrt), key=lambda found: len(found[0]))
-    parts = [part for _, part in walked]
-    total = np.stack(parts, -1).sum(-1)  # along the last axis NumPy sums pairwise
-    outcome = receipts(output, traced.start, traced.within)[wrt].outcome
-    shares, note = shares_of(parts, total, outcome)
+    walked = [(last.way, last) for last in walk(traced, wrt)]
+    walked.sort(key=lambda found: len(found[0]))
+    parts = [last.part for _, last in walked]
+    arrived = receipts(output, traced.start, traced.within, {wrt})
+    total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
+    sizes = check_sum(traced, parts, total)
+    shares, note = shares_of(parts, sizes, total, outcome, "paths")
     found = tuple(
         Path(
             tuple(traced.edges[target, slot] for target, slot in way),
             tuple(filter(None, (scope_entered(x.inputs[slot], x) for x, slot in way))),
-            part,
+            last.part,
             share,
+            last.outcome(arrived.start, size),
         )
-        for (way, part), share in zip(walked, shares, strict=True)
+        for (way, last), share, size in zip(walked, shares, sizes, strict=True)
     )
-    return Paths(total, title(output), title(wrt), note, found, Graph.of(traced.graph))
+    graph = Graph.of(traced.graph)
+    return Paths(total, title(output), title(wrt), note, outcome.state, found, graph)
 
 
 def count_paths(traced: Trace, wrt: Tensor) -> int:
@@ -164,18 +190,51 @@ def count_paths(traced: Trace, wrt: Tensor) -> int:
     return counts[traced.output]
 
 
-def walk(traced: Trace, wrt: Tensor) -> Iterator[tuple[list[tuple[Value, int]], Any]]:
-    """Each path as (target, slot) pairs from `wrt` on, with what arrives at its end: depth
-    first from the output, so that paths share the work of their common part."""
-    stack: list[tuple[Value, Any, Any]] = [(traced.output, None, traced.start)]
+@dataclass(eq=False, slots=True)
+class Stride:
+    """One step on a way back from the output: `part` is what came through a slot of `node`,
+    `before` the step that brought it there. Paths share the steps of their common part."""
+
+    part: Any
+    node: Value | None = None
+    slot: int = 0
+    before: Stride | None = None
+    receipt: Receipt | None = None
+
+    @property
+    def way(self) -> list[tuple[Value, int]]:
+        """The way as (target, slot) pairs, from the far end to the output."""
+        steps, last = [], self
+        while last.before is not None and last.node is not None:
+            steps.append((last.node, last.slot))
+            last = last.before
+        return steps
+
+    def outcome(self, start: Receipt, size: float) -> Outcome:
+        """What became of the gradient on this way, looked up step by step only where it is
+        not plain that it arrived, from the norm of the `part`."""
+        if math.sqrt(eps_of(self.part.dtype)) * start.norm <= size < math.inf:
+            return ARRIVED
+        steps, last = [], self
+        while last.receipt is None and last.before is not None:
+            steps.append(last)
+            last = last.before
+        here = last.receipt or start
+        for step in reversed(steps):
+            assert step.node is not None
+            assert step.before is not None
+            g, part = step.before.part, step.part
+            step.receipt = here = part_receipt(step.node, g, step.slot, part, here, start.norm)
+        return here.outcome
+
+
+def walk(traced: Trace, wrt: Tensor) -> Iterator[Stride]:
+    """The last step of each path: depth first from the output."""
+    stack: list[tuple[Value, Stride]] = [(traced.output, Stride(traced.start))]
     while stack:
-        node, way, g = stack.pop()  # a way is its last step and the way before that
-        if node is not wrt:
-            sends = contributions(node, g, within=traced.within)
-            stack += [(x, ((node, slot), way), part) for slot, x, part in sends][::-1]
+        node, last = stack.pop()
+        if node is wrt:
+            yield last
             continue
-        steps = []
-        while way:
-            step, way = way
-            steps.append(step)
-        yield steps, g
+        sends = contributions(node, last.part, within=traced.within)
+        stack += [(x, Stride(part, node, slot, last)) for slot, x, part in sends][::-1]

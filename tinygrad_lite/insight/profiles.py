@@ -2,7 +2,8 @@
 
 A layer is a scope, with the gradient that arrives at its results and that of its
 parameters; a parameter that no scope uses is one by itself. A parameter that several
-layers use counts in each with what that layer sends it. Going back through a net, sizes
+layers use counts in each with what that layer sends it, and what it is sent from outside of
+any scope is a row by itself. Going back through a net, sizes
 multiply: fifty layers that each pass a fifth leave 1e-35. So layers are judged against the
 one nearest the output, not against a fixed number: *vanishing* where less than the square
 root of the dtype's rounding unit is left, *exploding* where it grew by as much.
@@ -12,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -26,10 +27,21 @@ from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import table
-from ..recorded.measure import norm
-from ..recorded.outcome import Outcome, Receipt, receipts
+from ..recorded.measure import narrow, norm
+from ..recorded.outcome import (
+    ARRIVED,
+    NOWHERE,
+    Outcome,
+    Receipt,
+    Receipts,
+    eps_of,
+    receipts,
+    strongest,
+    title,
+    whole_receipt,
+)  # fmt: skip
 from ..recorded.states import State
-from ..recorded.trace import cotangent, operands, title
+from ..recorded.trace import cotangent, operands
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
@@ -45,7 +57,7 @@ class Layer(Numbers):
     the size relates to the next layer's towards the output, and the verdict on it ("" if
     nothing is wrong)."""
 
-    numbers = ("name", "signal", "parameters", "ratio", "verdict")
+    numbers = ("name", "signal", "parameters", "ratio", "state", "verdict")
 
     name: str
     signal: float | None
@@ -53,6 +65,11 @@ class Layer(Numbers):
     outcome: Outcome
     ratio: float | None = None
     verdict: str = ""
+
+    @property
+    def state(self) -> State:
+        """What became of its gradient: of its parameters, if any."""
+        return self.outcome.state
 
     @property
     def size(self) -> float:
@@ -82,7 +99,7 @@ class Profile(Chart, Sequence[Layer]):
         return len(self.layers)
 
     def __str__(self) -> str:
-        sizes = [layer.size for layer in self if layer.size and math.isfinite(layer.size)]
+        sizes = [layer.size for layer in self if 0 < layer.size < math.inf]
         high = max(sizes, default=1.0)
         low = min([*sizes, high / 10])  # at least a decade, so that near sizes look near
         rows = [
@@ -104,7 +121,7 @@ class Profile(Chart, Sequence[Layer]):
         """A bar for each layer, on a log axis."""
         rows = []
         for layer in self:
-            size = "" if layer.outcome.state is State.NOT_COMPUTED else f"{number(layer.size)}  "
+            size = "" if layer.state is State.NOT_COMPUTED else f"{number(layer.size)}  "
             colour = TROUBLED if layer.verdict else BLUE
             remark = f"{size}{layer.verdict}".rstrip()
             rows.append(Bar(layer.name, ((layer.size, colour),), remark))
@@ -114,10 +131,10 @@ class Profile(Chart, Sequence[Layer]):
 
 def bar(size: float, low: float, high: float) -> str:
     """A bar on a log axis that reaches from `low`, one character, to `high`."""
-    if not (size and math.isfinite(size)):
+    if not 0 < size < math.inf:
         return "·" if not size else "?"
-    span = math.log(high / low)
-    return "█" * round(1 + (BAR - 1) * (math.log(size / low) / span if span else 1))
+    span = float(np.log(high) - np.log(low))
+    return "█" * round(1 + (BAR - 1) * (float(np.log(size) - np.log(low)) / span if span else 1))
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
@@ -126,7 +143,7 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
 
     `gradient` is the cotangent of an output that is not a scalar (default: the one of the
     last backward). Each layer's verdict tells apart vanishing, exploding, blocked, zero,
-    cancelled, NaN and not computed.
+    cancelled, NaN, infinite and not computed, and names the parameters where these differ.
 
     >>> from tinygrad_lite import Tensor, profile, scope, sigmoid
     >>> h = Tensor([0.1, 0.2], requires_grad=True)
@@ -139,50 +156,55 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
     Raises: as `backward`.
     """
     start = cotangent(output, gradient)
-    arrived = receipts(output, start)
-    found = layers_of(output)
-    sent = sizes_sent(output, start, found)
+    arrived, found = receipts(output, start), layers_of(output)
+    sent = receipts_by_layer(output, start, found, arrived)
     measured = [measure(members, arrived, sent) for members in found]
-    eps = math.sqrt(np.finfo(output.dtype).eps)
-    nearest = next((a.size for a in reversed(measured) if a.outcome.state is State.GRADIENT), 1.0)
     judged = []
-    for here, after in zip_longest(measured, measured[1:]):
-        state = here.outcome.state
-        if state is State.GRADIENT:
-            small, large = here.size < eps * nearest, here.size > nearest / eps
-            state = State.VANISHING if small else State.EXPLODING if large else state
-        comparable = after and after.size and math.isfinite(after.size) and math.isfinite(here.size)
-        ratio = here.size / after.size if comparable and state is not State.NOT_COMPUTED else None
-        verdict = str(here.outcome if state is here.outcome.state else state)
-        judged.append(replace(here, ratio=ratio, verdict=verdict))
+    for layer, reference in zip(measured, references(output, found, measured), strict=True):
+        judged.append(judge(layer, reference, math.sqrt(eps_of(output.dtype))))
+    layers = []
+    for (here, _), after in zip_longest(judged, [layer for layer, _ in judged[1:]]):
+        known = here.state is not State.NOT_COMPUTED and here.size < math.inf
+        comparable = known and after and 0 < after.size < math.inf
+        layers.append(replace(here, ratio=narrow(here.size / after.size) if comparable else None))
     blame = ""
-    for verdict, worst in ((State.VANISHING, min), (State.EXPLODING, max)):
-        lost = [i for i, layer in enumerate(judged) if layer.verdict == verdict]
+    for state, worst in ((State.VANISHING, min), (State.EXPLODING, max)):
+        lost = [
+            (size, i, x)
+            for i, (_, items) in enumerate(judged)
+            for x, size, s in items
+            if s is state
+        ]
         if lost and not blame:
-            members = found[worst(lost, key=lambda i: judged[i].size)]
-            blame = culprit(output, start, members.parameters or members.results, verdict)
-    return Profile(tuple(judged), title(output), blame)
+            _, i, value = worst(lost, key=lambda item: item[0])
+            blame = culprit(arrived, found[i], value, state)
+    return Profile(tuple(layers), title(output), blame)
 
 
 class Members(NamedTuple):
-    """What a layer is made of, in order: its results that are used outside, and its
-    parameters. A parameter that no scope uses is a layer without a scope."""
+    """What a layer is made of, in order: the ops that are computed in it, those results that are
+    used outside, and its parameters. Its key is its scope; that of a parameter which no scope
+    uses is itself; `OUTSIDE` has what those that some scope uses are sent from outside of any,
+    as by weight decay: it is no part of the way from a layer to the output."""
 
     name: str
-    scope: tuple[str, ...]
+    key: Any
+    ops: dict[Value, None]
     results: dict[Value, None]
     parameters: dict[Value, None]
 
 
+OUTSIDE: Any = ()
+
+
 def layers_of(output: Value) -> list[Members]:
-    """The layers in the order of the computation."""
+    """The layers in the order of the computation: each where its last op stands."""
     layers: dict[Any, Members] = {}
 
     def layer(key: Any) -> Members:
         if key not in layers:
-            scope = key if isinstance(key, tuple) else ()
-            name = "/".join(scope) if scope else key.name or describe(key)
-            layers[key] = Members(name, scope, {}, {})
+            name = key.name or describe(key) if isinstance(key, Value) else "/".join(key)
+            layers[key] = Members(name or "outside scopes", key, {}, {}, {})
         return layers[key]
 
     values = ancestors([output])
@@ -190,55 +212,147 @@ def layers_of(output: Value) -> list[Members]:
     uses = [(y, x) for y in values if y.requires_grad for _, x in operands(y, within)]
     scoped = {x for y, x in uses if y.scope}
     for y, x in uses:
-        here = layer(y.scope) if y.scope else None
-        if x.op is not None:
-            if x.scope and x.scope != y.scope:
-                layer(x.scope).results[x] = None
-        elif here or x not in scoped:
-            (here or layer(x)).parameters[x] = None
+        if y.scope:
+            layer(y.scope).ops[y] = None
+        if x.op is None and (y.scope or x not in scoped or not leads_around(y, x)):
+            here = layer(y.scope or (OUTSIDE if x in scoped else x))
+            here.parameters[x] = here.ops[y] = None
+        elif x.op is not None and x.scope and x.scope != y.scope:
+            layer(x.scope).results[x] = None
     if output.op is None:
         layer(output).parameters[output] = None
     elif output.scope:
         layer(output.scope).results[output] = None
-    return list(layers.values())
+    return sorted(
+        layers.values(), key=lambda members: max((y.index for y in members.ops), default=0)
+    )
 
 
-Sent = dict[tuple[tuple[str, ...], Value], float]
+def leads_around(y: Value, x: Value) -> bool:
+    """Whether `y` joins `x` with what was computed from it: a skip around a layer, which counts
+    in that layer."""
+    return any(between(z, {x}) for z in y.inputs if isinstance(z, Value) and z.op is not None)
 
 
-def sizes_sent(output: Tensor, start: Any, layers: list[Members]) -> Sent:
-    """For each parameter that several layers use: the norm of what each sends it."""
+Sent = dict[tuple[Any, Value], Receipt]
+
+
+def receipts_by_layer(output: Tensor, start: Any, layers: list[Members], arrived: Receipts) -> Sent:
+    """For each parameter that several layers use: what arrives there from each."""
     users = Counter(x for members in layers for x in members.parameters)
     shared = {x for x, n in users.items() if n > 1}
-    sums: dict[tuple[tuple[str, ...], Value], Any] = defaultdict(float)
+    sums: dict[tuple[Any, Value], Any] = defaultdict(float)
+    parts: dict[tuple[Any, Value], list[Receipt]] = defaultdict(list)
+    outside = {op for members in layers if members.key is OUTSIDE for op in members.ops}
     within = between(output, shared) if shared else ()
     for node, _, slot, part in messages(output, start, within=within):
-        if slot is not None and node.inputs[slot] in shared:
-            sums[node.scope, node.inputs[slot]] += part
-    return {key: norm(part) for key, part in sums.items()}
+        x: Any = None if slot is None else node.inputs[slot]
+        if x in shared and (node.scope or node in outside):
+            sums[node.scope, x] += part
+            parts[node.scope, x].append(arrived.uses[node, cast(int, slot)])
+    return {
+        (key, x): whole_receipt(x, total, parts[key, x], arrived.start.norm)
+        for (key, x), total in sums.items()
+    }
 
 
-def measure(members: Members, arrived: dict[Value, Receipt], sent: Sent) -> Layer:
-    """The sizes of a layer, and what became of its gradient: of its parameters, if any."""
-    name, scope, results, parameters = members
-    nowhere = Receipt(0.0, Outcome(State.NOT_COMPUTED))
-    outcomes = [arrived.get(x, nowhere).outcome for x in parameters or results]
-    outcome = min(outcomes, key=lambda x: (x.state is not State.NAN, x.state is not State.GRADIENT))
+class Measured(NamedTuple):
+    """A layer before it is judged: what arrives at its results, and at its parameters; `size` is
+    the norm of the gradient among what it is judged by: its parameters, if any."""
 
-    def size(values: Iterable[Value]) -> float | None:
-        sizes = [sent.get((scope, x), arrived[x].norm) for x in values if x in arrived]
-        return math.hypot(*sizes) if sizes else None
-
-    return Layer(name, size(results), size(parameters), outcome)
+    members: Members
+    results: dict[Value, Receipt]
+    parameters: dict[Value, Receipt]
+    size: float
 
 
-def culprit(output: Tensor, start: Any, wrt: Iterable[Value], state: State) -> str:
-    """The op that, over all its uses, shrinks (or grows) the gradient most on its way to `wrt`."""
+def measure(members: Members, arrived: Receipts, sent: Sent) -> Measured:
+    """What arrives in a layer."""
+    nowhere = Receipt(0.0, NOWHERE)
+    results = {x: arrived.values.get(x, nowhere) for x in members.results}
+    parameters = {}
+    for x in members.parameters:
+        whole = arrived.values.get(x, nowhere)
+        part = sent.get((members.key, x), whole)
+        if part.outcome.state.arrives and not whole.outcome.state.arrives:
+            part = part._replace(outcome=whole.outcome)  # it cancels what other layers send
+        parameters[x] = part
+    items = (parameters or results).values()
+    size = norm([x.norm for x in items if x.outcome.state.arrives])
+    return Measured(members, results, parameters, size)
+
+
+def references(output: Value, layers: list[Members], measured: list[Measured]) -> list[float]:
+    """The norm that each layer is judged against: that of the layer nearest the output on its
+    way there. Where it has none, or the one it has vanishes itself, the largest of such layers;
+    0 for what stands outside of scopes."""
+    place: dict[Value, int] = {}  # of the last layer that an op is in, then of those it leads to
+    for i, layer in enumerate(layers):
+        if layer.key is not OUTSIDE and measured[i].size:
+            place.update(dict.fromkeys(layer.ops, i))
+    values = ancestors([output])
+    within = set(values)
+    for y in reversed(values):
+        if y in place:
+            for _, x in operands(y, within):
+                place[x] = max(place.get(x, 0), place[y])
+    inside = [i for i, layer in enumerate(layers) if layer.key is not OUTSIDE]
+    ahead = {i: max((place[y] for y in layers[i].ops if y in place), default=i) for i in inside}
+    top = max((measured[i].size for i in inside if ahead[i] == i), default=0.0)
+    faint = math.sqrt(eps_of(output._array.dtype)) * top
+    nearest = [measured[ahead[i]].size if i in ahead else 0.0 for i in range(len(layers))]
+    return [top if i in ahead and nearest[i] < faint else nearest[i] for i in range(len(layers))]
+
+
+Judged = tuple["Layer", list[tuple[Value, float, State]]]
+
+
+def judge(measured: Measured, reference: float, faint: float) -> Judged:
+    """A layer with its verdict, and the norm and state of each thing that it is judged by."""
+    verdicts: dict[str, list[str]] = {}
+    outcomes, items = [], []
+    for x, (size, outcome, _) in (measured.parameters or measured.results).items():
+        if outcome.state.arrives:
+            outcome = ARRIVED
+            if reference and size < faint * reference:
+                outcome = Outcome(State.VANISHING)
+            elif reference and size > reference / faint:
+                outcome = Outcome(State.EXPLODING)
+        verdicts.setdefault(str(outcome), []).append(title(x))
+        outcomes.append(outcome)
+        items.append((x, size, outcome.state))
+    wrong = [
+        text if len(verdicts) == 1 else f"{', '.join(names[:3])}{', …' * (len(names) > 3)}: {text}"
+        for text, names in verdicts.items()
+        if text
+    ]
+
+    def total(found: dict[Value, Receipt]) -> float | None:
+        known = [x.norm for x in found.values() if x.outcome.state is not State.NOT_COMPUTED]
+        return norm(known) if known else None
+
+    signal, parameters = total(measured.results), total(measured.parameters)
+    outcome = strongest(outcomes) if outcomes else NOWHERE
+    name = measured.members.name
+    return Layer(name, signal, parameters, outcome, verdict="; ".join(wrong)), items
+
+
+def culprit(arrived: Receipts, layer: Members, value: Value, state: State) -> str:
+    """The op that, over all its uses, shrinks (or grows) the gradient most on its way through a
+    layer to `value`: on the one path that brings most at every value."""
+    senders: dict[Value, tuple[Value, Receipt]] = {}
+    for (node, slot), sent in arrived.uses.items():
+        x: Any = node.inputs[slot]
+        passes = x is not value or x.op is not None or node in layer.ops
+        if passes and (x not in senders or sent.norm > senders[x][1].norm):
+            senders[x] = node, sent
     factors: dict[str, list[float]] = defaultdict(list)
-    for node, g, slot, part in messages(output, start, within=between(output, set(wrt))):
-        before, after = norm(g), norm(part) if slot is not None else 0.0
-        if node.op is not None and 0 < before < math.inf and 0 < after < math.inf:
-            factors[node.op.name].append(math.log10(after) - math.log10(before))
+    while value in senders:
+        value, sent = senders[value]
+        if value.op is not None and 0 < sent.before < math.inf and 0 < sent.norm < math.inf:
+            factors[value.op.name].append(float(np.log10(sent.norm) - np.log10(sent.before)))
+    if not factors:
+        return ""
     sign = 1 if state is State.VANISHING else -1
     name, uses = min(factors.items(), key=lambda item: sign * sum(item[1]))
     whole, n = sum(uses), len(uses)

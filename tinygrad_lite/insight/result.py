@@ -13,8 +13,9 @@ import numpy as np
 from ..drawing.picture import Direction, Picture
 from ..drawing.render import encode, png, svg
 from ..files import json_text, save_file, strict
-from ..recorded.measure import norm
+from ..recorded.measure import narrow, norm
 from ..recorded.nodes import Edge
+from ..recorded.states import State
 from ..text import number
 
 
@@ -44,9 +45,17 @@ def plain(x: Any) -> Any:
         return [plain(item) for item in x]
     if hasattr(x, "__array__"):
         array = np.asarray(x)
-        data = (array.astype(float) if array.dtype == np.longdouble else array).tolist()
-        return data if np.isfinite(array).all() else strict(data)
+        if array.dtype == np.longdouble:  # what no float holds is a string, as NaN is
+            array = np.vectorize(json_number, [object])(array)
+        data = array.tolist()
+        return data if array.dtype != object and np.isfinite(array).all() else strict(data)
     return x
+
+
+def json_number(x: np.longdouble) -> float | str:
+    """A number as a float, or as text where no float holds it."""
+    held = narrow(x)
+    return held if isinstance(held, float) else str(x)
 
 
 class Result:
@@ -135,14 +144,15 @@ class Piece(Numbers):
 @dataclass(frozen=True)
 class Breakdown(Numbers):
     """The gradient of an output with respect to `wrt`, which is broken down into parts, and a
-    remark on these."""
+    remark on these; `state` says what became of it."""
 
-    numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "note")
+    numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "state", "note")
 
     gradient: np.ndarray = field(repr=False)
     output: str
     wrt: str
     note: str
+    state: State
 
     @property
     def norm(self) -> float:

@@ -35,15 +35,15 @@ def few_or_range(array: np.ndarray) -> str:
     finite = finite_elements(array)
     if not finite.size:
         return "no finite elements"
-    text = f"from {number(float(finite.min()))} to {number(float(finite.max()))}"
+    text = f"from {number(finite.min())} to {number(finite.max())}"
     bad = array.size - finite.size
     return text + (f", {bad} not finite" if bad else "")
 
 
-def nested(array: np.ndarray) -> str:
+def nested(array: Any) -> str:
     """All numbers on one line, with brackets by axis."""
     if not array.ndim:
-        return number(float(array))
+        return number(array[()])
     return f"[{' '.join(map(nested, array))}]"
 
 
@@ -53,6 +53,6 @@ def whole(array: Any, width: int) -> list[str]:
     if array.size > WHOLE:
         note = f"({array.size:,} elements; at most {WHOLE:,} are shown one by one)"
         return [f"{summary(array)} {note}"]
-    written: Any = {"all": lambda x: number(float(x))}
+    written: Any = {"all": number}
     with np.printoptions(threshold=WHOLE + 1, linewidth=width, formatter=written):
         return str(array).splitlines()

@@ -11,17 +11,32 @@ import numpy as np
 from ..text import number
 
 
+def wide(array: Any) -> np.ndarray:
+    """The array as float64; a longdouble keeps its range and its digits."""
+    array = np.asarray(array)
+    return array if array.dtype == np.longdouble else np.asarray(array, float)
+
+
+def narrow(x: Any) -> float:
+    """A number as a float where that holds its size, else as the longdouble that it is."""
+    held = float(x)
+    return held if math.isnan(held) or held == x or 0 < abs(held) < math.inf else x
+
+
 def norm(array: Any) -> float:
-    """The Euclidean norm of all elements, without overflow or underflow on the way."""
-    array = np.asarray(array, float)
+    """The Euclidean norm of all elements, without overflow or underflow on the way.
+
+    Where no float64 holds it, it comes as a longdouble.
+    """
+    array = wide(array)
     square = float(np.vdot(array, array))
     if 1e-200 < square < 1e200:
         return math.sqrt(square)
     size = np.abs(array).ravel()
-    largest = float(size.max(initial=0.0))
+    largest = size.max(initial=0.0)
     if not 0 < largest < np.inf:
-        return largest
-    return largest * float(np.linalg.norm(size / largest))
+        return float(largest)
+    return narrow(np.longdouble(largest) * np.linalg.norm(size / largest))
 
 
 def finite_elements(array: np.ndarray) -> np.ndarray:
@@ -54,9 +69,11 @@ class Summary:
 def summary(array: Any) -> Summary:
     """Shape, dtype, min, mean, max, norm, and the number of NaN and inf."""
     array = np.asarray(array)
-    numbers = array.astype(float, copy=False)
+    numbers = wide(array)
     finite = finite_elements(numbers)
-    span = (float(finite.min()), float(finite.mean()), float(finite.max())) if finite.size else None
+    span = None
+    if finite.size:
+        span = narrow(finite.min()), narrow(finite.mean()), narrow(finite.max())
     nans = 0 if finite is numbers else int(np.isnan(numbers).sum())
     bad = numbers.size - finite.size
     return Summary(array.shape, str(array.dtype), span, norm(numbers), nans, bad - nans)

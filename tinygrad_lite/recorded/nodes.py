@@ -19,7 +19,8 @@ from ..operation import blocked
 from ..text import oneline
 from ..value import Value
 from .measure import norm
-from .states import State, state_of
+from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts, title
+from .states import APPEARANCE, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Node:
     gradient: np.ndarray | None = field(repr=False, compare=False)
     tensor: Any = field(repr=False, compare=False)
     inputs: tuple[str, ...] = ()  # the op's names for its inputs, by slot
+    outcome: Outcome = NOWHERE  # what became of the gradient that was to arrive here
 
     @property
     def label(self) -> str:
@@ -52,9 +54,7 @@ class Node:
     @property
     def state(self) -> State:
         """What became of the gradient that was to arrive here."""
-        if self.gradient is not None:
-            return state_of(self.gradient)
-        return State.NOT_COMPUTED if self.differentiable else State.NO_GRADIENT
+        return self.outcome.state
 
     @property
     def differentiable(self) -> bool:
@@ -74,7 +74,12 @@ class Edge:
     target: int
     slot: int
     contribution: np.ndarray | None = field(repr=False, compare=False)
-    traffic: State = State.NOT_COMPUTED
+    outcome: Outcome = NOWHERE
+
+    @property
+    def traffic(self) -> State:
+        """What became of the gradient that was to go back through it."""
+        return self.outcome.state
 
     @property
     def norm(self) -> float | None:
@@ -111,6 +116,12 @@ class Computation:
         """For every node, by its id: the edges that start there."""
         return self.edges_by(lambda edge: edge.source)
 
+    def sum_note(self, node: Node) -> str:
+        """What became of a value's gradient, where that can be seen on none of its parts: they
+        cancelled, or their sum left the range of its dtype."""
+        seen = {edge.traffic for edge in self.out_of[node.id]}
+        return "" if node.state in seen or node is self.output else APPEARANCE[node.state].remark
+
     def edges_by(self, end: Callable[[Edge], int]) -> tuple[tuple[Edge, ...], ...]:
         """For every node, by its id: the edges of which it is that end."""
         found: list[list[Edge]] = [[] for _ in self.nodes]
@@ -123,10 +134,15 @@ def computation_of(output: Value, cotangent: Any = None) -> Computation:
     """What `output` was computed from; with a cotangent, also what the reverse pass sent."""
     gradients: dict[Value, Any] = {}
     sent: dict[tuple[Value, int | None], Any] = {}
+    arrived: dict[Value, Receipt] = {}
+    used: dict[tuple[Value, int], Receipt] = {}
     if cotangent is not None:
         with np.errstate(all="ignore"):  # backward has warned; here NaN is a state
+            found = Receipts(output, cotangent)
+            arrived, used = found.values, found.uses
             for value, g, slot, contribution in messages(output, cotangent):
                 gradients[value], sent[value, slot] = g, contribution
+                found.note(value, g, slot, contribution)
     nodes: list[Node] = []
     edges: list[Edge] = []
     ids: dict[Value, int] = {}
@@ -139,31 +155,38 @@ def computation_of(output: Value, cotangent: Any = None) -> Computation:
                 sources[slot] = len(nodes)
                 nodes.append(node_of(len(nodes), x, value.scope))
         ids[value] = len(nodes)
-        nodes.append(node_of(len(nodes), value, value.scope, gradients.get(value)))
+        g = gradients.get(value)
+        nodes.append(node_of(len(nodes), value, value.scope, g, arrived.get(value)))
         for slot, source in sources.items():
-            part = sent.get((value, slot))
-            state = edge_state(nodes[source], value.op, slot, part)
-            edges.append(Edge(source, ids[value], slot, part, state))
+            outcome = edge_outcome(nodes[source], value, slot, used.get((value, slot)))
+            edges.append(Edge(source, ids[value], slot, sent.get((value, slot)), outcome))
     return Computation(tuple(nodes), tuple(edges))
 
 
-def node_of(id: int, x: Any, scope: tuple[str, ...], gradient: Any = None) -> Node:
+def node_of(
+    id: int, x: Any, scope: tuple[str, ...], gradient: Any = None, receipt: Receipt | None = None
+) -> Node:
     """The node of a value, or of a Python number that an op in `scope` was given."""
     if not isinstance(x, Value):
         array, name = np.asarray(x), str(x)
-        return Node(id, name, None, None, (), str(array.dtype), scope, "constant", array, None, x)
+        return Node(
+            id, name, None, None, (), str(array.dtype), scope, "constant", array, None, x,
+            outcome=UNASKED,
+        )  # fmt: skip
     op, array = x.op, np.asarray(x.data)
+    outcome = receipt.outcome if receipt else NOWHERE if x.requires_grad else UNASKED
     return Node(
         id, x.name, op.name if op else None, op.symbol if op else None, array.shape,
         str(array.dtype), scope, "op" if op else "parameter" if x.requires_grad else "input",
-        array, gradient, x, op.inputs if op else (),
+        array, gradient, x, op.inputs if op else (), outcome,
     )  # fmt: skip
 
 
-def edge_state(source: Node, op: Any, slot: int, contribution: Any) -> State:
-    """The state of the gradient that `op` sends to its operand in a slot."""
+def edge_outcome(source: Node, target: Value, slot: int, receipt: Receipt | None) -> Outcome:
+    """What became of the gradient that `target` sends to its operand in a slot."""
     if not source.differentiable:
-        return State.NO_GRADIENT
-    if op.rule(slot) is blocked:
-        return State.BLOCKED
-    return State.NOT_COMPUTED if contribution is None else state_of(contribution)
+        return UNASKED
+    if receipt is not None:
+        return receipt.outcome
+    is_blocked = target.op is not None and target.op.rule(slot) is blocked
+    return Outcome(State.BLOCKED, title(target)) if is_blocked else NOWHERE

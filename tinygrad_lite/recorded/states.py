@@ -8,25 +8,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
+from ..text import number
 
 
 class State(StrEnum):
-    """What became of a gradient. Where several are seen as one, the first of them tells."""
+    """What became of a gradient. Where several are seen as one, the first of them tells.
+
+    It is *zero* by its values, *blocked* where a derivative is 0 wherever it exists, as a
+    step's; *cancelled* where opposite parts met and only their rounding is left; *vanishing*
+    where its norm is above 0 and below sqrt(eps) of that of the nearest gradient towards the
+    output. All that lies further back inherits it. *Not computed* is what no reverse pass
+    came to, *stopped* what was cut on purpose.
+    """
 
     NAN = "nan"
+    INFINITE = "infinite"
     GRADIENT = "gradient"
     EXPLODING = "exploding"
     VANISHING = "vanishing"
     CANCELLED = "cancelled"
     ZERO = "zero"
+    STOPPED = "stopped"
     BLOCKED = "blocked"
     NOT_COMPUTED = "not computed"
     NO_GRADIENT = "no gradient"
 
     __repr__ = str.__repr__
+
+    @property
+    def arrives(self) -> bool:
+        """Whether there is a gradient, of whatever size."""
+        return self in (State.GRADIENT, State.EXPLODING, State.VANISHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +64,26 @@ class Appearance:
 
 
 APPEARANCE = {
-    State.NAN: Appearance(
-        "NaN or infinite gradient", "NaN", "NaN or infinite", "NaN or inf from {}",
-        "magenta", width=2.5,
+    State.NAN: Appearance("NaN gradient", "NaN", "NaN", "NaN from {}", "magenta", width=2.5),
+    State.INFINITE: Appearance(
+        "infinite gradient", "∞", "infinite", "inf from {}", "magenta", "dashed", 2.5
     ),
     State.GRADIENT: Appearance("norm of the gradient", colour="blue", width=4.0),
-    State.EXPLODING: Appearance("exploding gradient", colour="orange", width=6.0),
+    State.EXPLODING: Appearance(
+        "exploding gradient", "exploding", "exploding", "exploding", "orange", width=6.0
+    ),
     State.VANISHING: Appearance(
-        "vanishing gradient", "≈0", "vanishing", colour="blue", dash="dotted"
+        "vanishing gradient", "vanishing", "vanishing", "vanishing", "blue", "dotted"
     ),
     State.CANCELLED: Appearance(
-        "paths cancel, only rounding is left", "≈0", "paths cancel", "paths cancel at {}",
-        dash="dashed",
+        "paths cancel, only rounding is left", "cancelled", "paths cancel: only rounding is left",
+        "paths cancel at {}", dash="dashed",
     ),
     State.ZERO: Appearance("zero gradient", "0", "zero", "{} passes 0", dash="dotted"),
+    State.STOPPED: Appearance(
+        "stopped by you", "stopped", "stopped by you", "stopped at {}", dash="dashed",
+        width=1.2, head="blocked",
+    ),
     State.BLOCKED: Appearance(
         "blocked, the derivative is 0", "blocked", "blocked: nothing passes here",
         "blocked at {}", dash="dotted", width=1.2, head="blocked",
@@ -75,8 +95,8 @@ APPEARANCE = {
 }  # fmt: skip
 
 
-def state_of(gradient: Any) -> State:
-    """The state that the numbers of a gradient alone show."""
-    if not np.isfinite(gradient).all():
-        return State.NAN
-    return State.GRADIENT if np.any(gradient) else State.ZERO
+def size_text(state: State, size: float) -> str:
+    """A gradient's norm in a few letters, or its state where that says more."""
+    if state.arrives:
+        return f"{number(size)} {APPEARANCE[state].symbol}".rstrip()
+    return APPEARANCE[state].symbol or state

@@ -24,8 +24,6 @@ from ..value import Value
 from .measure import norm
 from .nodes import Computation, Edge, computation_of
 
-LAW = 32.0  # |sum of parts - gradient| <= LAW * eps * sum of |parts|
-
 
 @dataclass(frozen=True)
 class Trace:
@@ -131,8 +129,3 @@ def coherence(parts: Iterable[Any], gradient: Any) -> float | None:
     where every part is 0, or one is not finite."""
     total = sum(map(norm, parts))
     return norm(gradient) / total if total and np.isfinite(total) else None
-
-
-def title(value: Value) -> str:
-    """What a table calls a value: its name, else its op's."""
-    return oneline(value.name) if value.name else value.op.name if value.op else "the input"

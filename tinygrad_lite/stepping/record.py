@@ -18,8 +18,8 @@ from typing import Any, Self, overload
 import numpy as np
 
 from ..comparison import check_rule
+from ..operation import blocked
 from ..recorded.nodes import Computation, Edge, Node
-from ..recorded.states import State
 from ..text import number, oneline
 from .rules import call, formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled
@@ -56,6 +56,7 @@ class Record:
         self.numbers = np.array([*reversed(self.complete.values())], int)
         self.step, self.accumulated = cache(self.make), cache(self.sums)
 
+    @np.errstate(all="ignore")  # backward has warned
     def make(self, index: int) -> Step:
         """The step at `index`."""
         direction, number, total, i = self.order[index]
@@ -71,7 +72,7 @@ class Record:
         back: dict[str, Any] = {}
         if direction == "backward":
             back["arrivals"] = tuple(self.arrivals(node))
-            back["gradient"] = read_only(node.gradient)
+            back["gradient"], back["state"] = read_only(node.gradient), node.state
             back["sends"] = tuple(self.sends(node, operands))
         return Step(
             index, direction, number, total, i, op.name, op.symbol, node.scope,
@@ -103,16 +104,17 @@ class Record:
             slot, part = edge.slot, read_only(edge.contribution)
             recipient = self.graph.nodes[edge.source]
             rule, numbers = in_words(slot), ""
-            if edge.traffic is not State.BLOCKED:
+            if op.rule(slot) is not blocked:
                 if recipient.shape != node.shape and not op.sequence:
                     rule = note_sum(rule, op.rule(slot), arguments, recipient.shape)
                 if scalars:
                     filled = in_numbers(slot)
                     if not filled.where and filled.result != scalar_text(part):
                         numbers = f"{filled} = {number(float(part))}"
+            whole = recipient.state if edge == self.back.out_of[recipient.id][-1] else None
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
-                self.accumulated(edge.source).get(edge, part), edge.traffic, numbers,
+                self.accumulated(edge.source).get(edge, part), edge.traffic, whole, numbers,
                 check_rule(op, slot, arrays, tensor.params, g, part) if self.check else None,
             )  # fmt: skip
 

@@ -52,7 +52,8 @@ class Send:
 
     `formula` is the rule that made the `contribution`, `numbers` the same with numbers for
     names where all are scalars (else empty); `accumulated` what the recipient has received
-    so far, this included; `check` how the rule compares with a finite difference.
+    so far, this included, and `total` the state of that once it is all, else None; `check`
+    how the rule compares with a finite difference.
     """
 
     recipient: str
@@ -62,6 +63,7 @@ class Send:
     contribution: np.ndarray = field(repr=False)
     accumulated: np.ndarray = field(repr=False)
     traffic: State
+    total: State | None = None
     numbers: str = ""
     check: Check | None = None
 
@@ -76,7 +78,8 @@ class Step:
     """One op, on its way forward or backward. Immutable.
 
     `index` is its place among all steps; `number` counts from 1 to `total` in its direction.
-    `gradient` is the sum of the `arrivals`; both, and `sends`, are empty on the way forward.
+    `gradient` is the sum of the `arrivals`, `state` what became of it; these, and `sends`, are
+    empty on the way forward.
     `source` is the file and line of the user's code, None unless it ran in `source_lines()`.
     """
 
@@ -94,6 +97,7 @@ class Step:
     output: Operand
     arrivals: tuple[Arrival, ...] = ()
     gradient: np.ndarray | None = field(repr=False, default=None)
+    state: State | None = None
     sends: tuple[Send, ...] = ()
     source: tuple[str, int] | None = None
 
@@ -154,15 +158,17 @@ class Step:
         for arrival in self.arrivals:
             sender = f"from {arrival.sender}" + (f" ({arrival.symbol})" if arrival.symbol else "")
             arrays.append(("arrives", sender, arrival.contribution, ""))
+        remark = APPEARANCE[self.state].remark if self.state else ""
         if len(self.arrivals) > 1:
-            arrays.append(("arrives", "g, the sum", self.gradient, ""))
+            arrays.append(("arrives", "g, the sum", self.gradient, remark))
         for send in self.sends:
             rule = f"{send.rule} = {send.numbers}" if send.numbers else send.rule
             rules += wrapped("rule", f"{rule}\n{send.formula.words}", width)
             remark = APPEARANCE[send.traffic].remark
             arrays.append(("sends", f"to {send.recipient}", send.contribution, remark))
             if send.accumulated is not send.contribution:
-                arrays.append(("sends", "   so far", send.accumulated, ""))
+                remark = APPEARANCE[send.total].remark if send.total else ""
+                arrays.append(("sends", "   so far", send.accumulated, remark))
             if send.check:
                 checks += wrapped("check", f"{send.recipient}: {send.check}", width)
         return rules + columns(arrays, width) + checks

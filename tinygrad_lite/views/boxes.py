@@ -8,19 +8,22 @@ handed to whatever draws it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix  # which takes tuples too
 from typing import Any
+
+import numpy as np
 
 from ..drawing.picture import COMPUTED, INPUT, OP, PARAMETER, Box
 from ..recorded.array_text import few_or_range
 from ..recorded.fold import Part, folded_parts
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
-from ..recorded.states import State
-from ..text import number, oneline
+from ..recorded.outcome import Receipt, strongest, whole_receipt
+from ..recorded.states import State, size_text
+from ..text import oneline
 
 LARGEST = 3000  # boxes that are laid out without being asked for with fold=False
 
@@ -52,12 +55,21 @@ class Wire:
     @cached_property
     def traffic(self) -> State:
         """What kind of gradient goes back through it."""
-        if self.value is not None:
-            return self.value.state
-        states = {edge.traffic for edge in self.edges}
-        return next(state for state in State if state in states)
+        return next(state for state in State if state in self.states)
 
     @cached_property
+    @np.errstate(all="ignore")
+    def states(self) -> dict[State, int]:
+        """The states of what goes back through it, value by value, and how many bear each."""
+        if self.value is not None:
+            return {self.value.state: 1}
+        by_value: dict[int, list[Edge]] = {}
+        for edge in self.edges:
+            by_value.setdefault(edge.source, []).append(edge)
+        return Counter(state_of_sum(edges) for edges in by_value.values())
+
+    @cached_property
+    @np.errstate(all="ignore")
     def magnitude(self) -> float:
         """The norm of what goes back through it: contributions to one value are added,
         those to different values stand side by side."""
@@ -68,6 +80,15 @@ class Wire:
             if edge.contribution is not None:
                 sums[edge.source] = sums.get(edge.source, 0.0) + edge.contribution
         return norm([norm(c) for c in sums.values()])
+
+
+def state_of_sum(edges: list[Edge]) -> State:
+    """The state of what several edges send to one value together."""
+    parts = [edge.contribution for edge in edges if edge.contribution is not None]
+    if len(parts) < 2:
+        return strongest([edge.outcome for edge in edges]).state
+    sent = [Receipt(norm(edge.contribution), edge.outcome) for edge in edges]
+    return whole_receipt(None, sum(parts[1:], parts[0]), sent, 0.0).outcome.state
 
 
 @dataclass(frozen=True)
@@ -183,8 +204,9 @@ def value_box(graph: Computation, node: Node, id: str) -> Box:
         cluster = max((tuple(commonprefix([node.scope, use])) for use in uses), key=len)
     name = node.name or ("output" if node is graph.output else "")
     shown = name or (few_or_range(node.value) if node.value.size <= 3 else "")
-    lines = (shown, str(node.shape)) if shown else (str(node.shape),)
-    text = "\n".join(filter(None, (name, node_text(node), few_or_range(node.value))))
+    note = graph.sum_note(node)
+    lines = tuple(filter(None, (shown, str(node.shape), note)))
+    text = "\n".join(filter(None, (name, node_text(node), few_or_range(node.value), note)))
     return Box(id, lines, "value", fill, text, node is graph.output, cluster)
 
 
@@ -195,8 +217,11 @@ def part_box(graph: Computation, part: Part) -> Box:
     parameters = sum(node.kind == "parameter" for node in nodes)
     lines = [*part.lines, f"{ops} ops" + (f", {parameters} parameters" if parameters else "")]
     blocks = [[node for i in block if (node := graph.nodes[i]).op] for block in part.blocks]
-    ends = [block[-1].gradient for block in blocks]
-    sizes = ["" if g is None else f"|gradient| {number(norm(g))}" for g in ends]
+    ends = [block[-1] for block in blocks]
+    sizes = [
+        "" if end.gradient is None else f"|gradient| {size_text(end.state, norm(end.gradient))}"
+        for end in ends
+    ]
     if len(sizes) > 1 and all(sizes):
         lines.append(f"{sizes[0]} … {sizes[-1].removeprefix('|gradient| ')}")
     known = [f"{name}: {size}" for name, size in zip(part.names, sizes, strict=True) if size]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from ..drawing.picture import COLOURS, ORANGE, Arrow, Direction, Entry, Look, Picture, Scale
 from ..recorded.fold import VISIBLE
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation
-from ..recorded.states import APPEARANCE, State
+from ..recorded.states import APPEARANCE, State, size_text
 from ..text import number, oneline
 from .boxes import Diagram, Wire
 from .text_tree import text_tree
+
+ORDER = list(State)
 
 
 def picture(
@@ -62,9 +62,11 @@ def picture(
 
 def tooltip(wire: Wire, graph: Computation) -> str:
     """What an arrow stands for, in words."""
-    gradient = APPEARANCE[wire.traffic].words
-    if wire.traffic is State.GRADIENT:
-        gradient = f"norm {number(wire.magnitude)}"
+    gradient = "; ".join(
+        (f"{n} " if sum(wire.states.values()) > 1 else "")
+        + (f"norm {size_text(state, wire.magnitude)}" if state.arrives else APPEARANCE[state].words)
+        for state, n in sorted(wire.states.items(), key=lambda item: ORDER.index(item[0]))
+    )
     if wire.value is not None:
         return f"gradient of {oneline(wire.value.name or 'the output')}: {gradient}"
     ends = [[graph.nodes[i] for i in (edge.source, edge.target)] for edge in wire.edges]
@@ -105,13 +107,14 @@ def gradient_look(wire: Wire, scale: Scale) -> Look:
     """A gradient's norm as width and number, and every other state in a way of its own."""
     shown, size = APPEARANCE[wire.traffic], wire.magnitude
     colour, width, dash, label = COLOURS[shown.colour], shown.width, shown.dash, shown.symbol
+    if wire.traffic.arrives:
+        label = size_text(wire.traffic, size)
     if wire.traffic is State.GRADIENT:
-        width, label = scale.width(size), number(size)
+        width = scale.width(size)
         if wire.skip:
             colour, dash, label = ORANGE, "dashed", f"skip {label}"
-    elif wire.traffic is State.NAN:
-        parts = [wire.value.gradient] if wire.value else [e.contribution for e in wire.edges]
-        label = "NaN" if any(p is not None and np.isnan(p).any() for p in parts) else "∞"
+    hidden = [APPEARANCE[s].symbol for s in ORDER if s in wire.states and s is not wire.traffic]
+    label = ", ".join(filter(None, (label, *hidden)))
     return Look(width, colour, dash, label, shown.head)
 
 
@@ -127,7 +130,7 @@ def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
         entries.append(Entry(f"{shown.words}: {span}", sample))
     if any(wire.skip and wire.traffic is State.GRADIENT for wire in wires):
         entries.append(Entry("skip: around other ops", Look(4, ORANGE, "dashed")))
-    order = [state for state in reversed(State) if state in seen]
+    order = [state for state in reversed(ORDER) if state in seen]
     entries += [Entry(APPEARANCE[s].words, gradient_look(seen[s], scale)) for s in order]
     if any(wire.slot for wire in wires):
         entries.append(Entry("which operand", "1, 2"))

@@ -108,13 +108,15 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
             [x.id, x.slot, x.sender, x.symbol, arrays.add(x.contribution)] for x in step.arrivals
         ],
         "gradient": None if step.gradient is None else arrays.add(step.gradient),
+        "state": step.state,
         "sends": [
             {
                 "to": x.id, "slot": x.slot, "name": x.recipient,
                 "rule": f"dL/d{x.recipient} = {x.formula.result}",
                 "where": x.formula.where, "words": x.formula.words, "numbers": x.numbers,
                 "array": arrays.add(x.contribution), "soFar": arrays.add(x.accumulated),
-                "traffic": x.traffic, "check": x.check and [x.check.verdict, str(x.check)],
+                "traffic": x.traffic, "total": x.total,
+                "check": x.check and [x.check.verdict, str(x.check)],
             }
             for x in step.sends
         ],
@@ -161,8 +163,7 @@ def array_data(array: np.ndarray, known: Summary, limit: int) -> dict[str, Any]:
 
 def short_number(x: float, digits: int = 6) -> float | int | str:
     """A number short enough to store; what JSON cannot say, as text."""
-    x = float(x)
-    if not math.isfinite(x):
+    if not math.isfinite(x) or x != 0 == float(x):  # or beyond what a float holds
         return number(x)
     x = float(f"{x:.{digits}g}")
     return int(x) if x.is_integer() and abs(x) < 1e6 else x

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
-from ..recorded.states import APPEARANCE, State
-from ..text import number, tree
+from ..recorded.states import State, size_text
+from ..text import tree
 
 
 def text_tree(graph: Computation) -> str:
@@ -15,6 +15,10 @@ def text_tree(graph: Computation) -> str:
         return [(gradient_note(edge), graph.nodes[edge.source]) for edge in graph.into[node.id]]
 
     def line(node: Node) -> str:
+        note = graph.sum_note(node)
+        return f"{text(node)} ({note})" if note else text(node)
+
+    def text(node: Node) -> str:
         if node.kind == "constant":
             return str(node.name)
         if node.op is None:
@@ -23,17 +27,16 @@ def text_tree(graph: Computation) -> str:
         known = node.name or len(graph.out_of[node.id]) > 1
         return f"{node.label} = {node.op} {node.shape}" if known else f"{node.op} {node.shape}"
 
-    start = graph.output.gradient
-    if start is None:
+    output = graph.output
+    if output.gradient is None:
         return tree(graph.output, operands, line, lambda node: node.label)
     first, *rest = tree(graph.output, operands, line, lambda node: node.label).split("\n", 1)
-    return "\n".join([f"{first}   {number(norm(start))} (norms of the gradient)", *rest])
+    start = size_text(output.state, norm(output.gradient))
+    return "\n".join([f"{first}   {start} (norms of the gradient)", *rest])
 
 
 def gradient_note(edge: Edge) -> str:
     """What the text tree says of the gradient that an edge sends back."""
     if edge.traffic is State.NO_GRADIENT:
         return ""
-    if edge.traffic is State.GRADIENT:
-        return f"   {number(edge.norm or 0)}"
-    return f"   {APPEARANCE[edge.traffic].symbol or edge.traffic}"
+    return f"   {size_text(edge.traffic, edge.norm or 0.0)}"
