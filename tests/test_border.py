@@ -231,6 +231,17 @@ def test_values_never_change():
             np.add(value.data, 1, out=value.data, casting="unsafe")
 
 
+def test_the_form_of_what_is_handed_out_is_not_the_tensors():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    for handed in (x.data, (x * 2).data, np.asarray(x), np.asarray(x * 2), x[:1].data):
+        handed.shape = (-1,)
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            handed.flags.writeable = True
+    assert x.shape == (2, 2)
+    with pytest.raises(TypeError, match="never change"):
+        np.add(1.0, 2.0, out=Tensor(0.0))
+
+
 def test_readme_prints_the_table():
     """Whatever the errors name as a cure, README names too."""
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")

@@ -429,3 +429,18 @@ def test_errors():
         jacobian(lambda x: x.sum().item(), X)
     with pytest.raises(TypeError, match="has dtype int64"):
         jacobian(np.sin, [1, 2])
+
+
+def test_tangents_are_paired_by_their_place_in_the_nest():
+    def f(p):
+        return p["a"] * 3 + p["b"] * 5
+
+    assert jvp(f, {"a": 1.0, "b": 2.0}, {"b": 1.0, "a": 10.0})[1].item() == 35
+    with pytest.raises(ValueError, match="has not the form of"):
+        jvp(f, {"a": 1.0, "b": 2.0}, {"x": 1.0, "y": 10.0})
+
+
+def test_derivatives_of_derivatives_through_functions():
+    assert value_and_grad(lambda v: jvp(lambda y: y**3, 3.0, v)[1])(1.0)[1].item() == 27
+    both = value_and_grad(lambda x: x * value_and_grad(lambda y: x + y * y)(2.0)[1])
+    assert [t.item() for t in both(3.0)] == [12, 4]

@@ -302,3 +302,17 @@ def test_dropout():
 def test_errors(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_gradients_that_were_wrong_at_single_points():
+    x = Tensor([0.0, 2.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        assert tl.grad(tl.norm(x, -1), x).data.tolist() == [0, 0]  # PyTorch's, and differences'
+    step = Tensor(0.1, requires_grad=True)
+    assert tl.grad(np.fmod(1.0, step), step).item() == -9  # 1.0 / 0.1 rounds up to 10
+    with pytest.raises(ValueError, match="axes of sizes 2 and 3"):
+        tl.einsum("ii", np.ones((2, 3)))
+    with pytest.raises(ValueError, match="pad less"):
+        tl.conv_transpose2d(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), padding=1)
+    ones = np.ones((1, 1, 64, 64), np.float16)
+    assert tl.conv2d(ones, ones).item() == 4096

@@ -1,9 +1,11 @@
 """Ops of one's own: what would give a wrong number in silence is an error, or right."""
 
+from array import array
+
 import numpy as np
 import pytest
 
-from tinygrad_lite import Tensor, grad, op
+from tinygrad_lite import Tensor, grad, op, take
 from tinygrad_lite.fast import apply
 
 
@@ -74,8 +76,8 @@ def test_a_rule_is_a_function(rule):
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda x: None, "returned nothing"),
-        (lambda x: Tensor(x), "returned a Tensor"),
+        (lambda x: None, "returned NoneType"),
+        (lambda x: Tensor(x), "returned Tensor"),
         (lambda x: x.view(np.matrix) if x.ndim else x, "np.matrix"),
         (lambda x: np.ma.masked_less(x, 2), "masked"),
         (lambda x: x * 1j, "complex"),
@@ -89,6 +91,69 @@ def test_a_function_returns_an_array_of_real_numbers(forward, message):
 
     with pytest.raises(TypeError, match=f"odd.*{message}"):
         op(odd)(leaf([[1.0, 2.0]]))
+
+
+@pytest.mark.parametrize("spoil", [lambda g: np.clip(g, -1, 1, out=g), lambda g: np.negative(g, g)])
+def test_a_rule_cannot_write_into_its_cotangent(spoil):
+    """Another input may be sent the same array."""
+
+    @op
+    def spoiled(x):
+        return x * 1
+
+    spoiled.vjp(lambda g, out, x: spoil(g))
+    x, z = leaf(), leaf()
+    with pytest.raises(ValueError, match="read-only"):
+        ((spoiled(x * 1.0) + z * 1.0) * 5).sum().backward()
+
+
+def test_a_rule_may_return_memory_that_it_writes_to_again():
+    buffer = np.zeros(3)
+
+    @op
+    def double(x):
+        return x * 2
+
+    double.vjp(lambda g, out, x: np.multiply(g, 2, out=buffer))
+    x, z = leaf(), leaf()
+    weights = np.array([1.0, 2.0, 3.0])
+    (double(x) + double(z) * weights + double(x) * weights).sum().backward()
+    assert x.grad.tolist() == [4, 6, 8]
+    assert z.grad.tolist() == [2, 4, 6]
+    assert x.grad.flags.writeable
+
+
+@pytest.mark.parametrize("wrap", [lambda g: g.view(np.matrix), np.ma.asarray])
+def test_a_rule_returns_no_subclass_of_arrays(wrap):
+    same = op(lambda x: x * 1.0)
+    same.vjp(lambda g, out, x: wrap(g))
+    with pytest.raises(TypeError, match="one array of real numbers"):
+        (same(leaf([[1.0, 2.0]])) * np.ones((1, 2))).sum().backward()
+
+
+def test_a_rule_that_returns_a_jacobian_is_refused():
+    sums = np.tril(np.ones((3, 3)))
+    running = op(lambda x: sums @ x)
+    running.vjp(lambda g, out, x: g * sums)
+    with pytest.raises(ValueError, match=r"gradient of shape \(3, 3\) for x \(3,\)"):
+        (running(leaf()) * np.ones(3)).sum().backward()
+
+
+@pytest.mark.parametrize("rule", [lambda g, out, xs: g, lambda g, out, xs: [g] * 3])
+def test_the_rule_of_a_list_returns_a_gradient_for_each(rule):
+    total = op(lambda xs: xs[0] + xs[1], sequence=True)
+    total.vjp(rule)
+    with pytest.raises(TypeError, match="must return a list, a gradient an input"):
+        total([leaf(), leaf()]).sum().backward()
+
+
+def test_static_arguments_of_other_kinds_are_copied_too():
+    for index in (array("l", [0, 1]), memoryview(np.array([0, 1])), np.array([0, 1])):
+        x = leaf()
+        y = take(x, index)
+        index[0] = 2
+        y.sum().backward()
+        assert x.grad.tolist() == [1, 1, 0]
 
 
 def test_a_parameter_caught_in_a_closure_is_refused():

@@ -255,7 +255,7 @@ def rules_hold(y, g):
                 exec(line, scope_)
             result = eval(send.formula.result.split("  (summed")[0], scope_)
             x = tensor.inputs[send.slot]
-            assert np.allclose(to_input(result, x, tensor.op), send.contribution, equal_nan=True)
+            assert np.allclose(to_input(result, x, tensor), send.contribution, equal_nan=True)
 
 
 def closure(rule):

@@ -91,11 +91,9 @@ def messages(
         for slot, x, part in contributions(node, g, operands=operands, within=within):
             silent = False
             yield node, g, slot, part
-            if x in cotangents:
-                cotangents[x] = cotangents[x] + part
-            else:
-                cotangents[x] = part
+            if x not in cotangents:
                 heappush(frontier, (-x.index, x))
+            cotangents[x] = cotangents[x] + part if x in cotangents else part
         if silent:
             yield node, g, None, None
 
@@ -108,6 +106,8 @@ def contributions(
     if op is None:
         return
     out, inputs = operands(node)
+    if isinstance(g, np.ndarray):
+        g.flags.writeable = False  # other inputs may be sent it too
     joint = None  # what the one rule of a sequence op returns for all inputs
     for slot, x in enumerate(node.inputs):
         if not (isinstance(x, Value) and x._requires_grad and (within is None or x in within)):
@@ -119,39 +119,43 @@ def contributions(
             part: Any = np.zeros_like(x._array)[()]
         elif op.sequence:
             joint = rule(g, out, inputs, **node.params) if joint is None else joint
+            if not isinstance(joint, (list, tuple)) or len(joint) != len(inputs):
+                raise TypeError(f"the rule of {op.name} must return a list, a gradient an input")
             part = joint[slot]
         else:
             part = rule(g, out, *inputs, **node.params)
-        yield slot, x, to_input(part, x, op)
+        yield slot, x, to_input(part, x, node)
 
 
-def to_input(part: Any, x: Value, op: Op) -> Any:
-    """What a rule of `op` returned, as the gradient of its input `x`: summed over the axes
+def to_input(part: Any, x: Value, node: Any) -> Any:
+    """What a rule of `node` returned, as the gradient of its input `x`: summed over the axes
     along which x was broadcast, and in the dtype of x.
 
     Raises: TypeError if it is no array of real numbers; ValueError if the shape of x cannot
     have been broadcast to its shape.
     """
     shape, dtype = x._array.shape, x._array.dtype
-    if isinstance(part, (int, float)):
-        part = np.asarray(part, dtype)[()]
-    holds_numbers = isinstance(part, (Value, np.ndarray, np.generic))
+    part = np.asarray(part, dtype)[()] if isinstance(part, (int, float)) else part
+    holds_numbers = isinstance(part, (Value, np.generic)) or type(part) is np.ndarray
     if not holds_numbers or part.dtype.kind not in REAL:
         found = f"{part.dtype} numbers" if hasattr(part, "dtype") else f"a {type(part).__name__}"
         raise TypeError(
-            f"a rule of {op.name} returned {found} for {describe(x)}; it must return one "
+            f"a rule of {node.op.name} returned {found} for {describe(x)}; it must return one "
             "array of real numbers, the gradient of one input (one rule for each input)"
         )
     if part.shape != shape:
         extra = len(part.shape) - len(shape)
         pairs = zip(shape, part.shape[max(extra, 0) :], strict=False)
-        if extra < 0 or any(n not in (1, m) for n, m in pairs):
+        beyond = node.op.foreign and len(part.shape) > max(len(shape), node._array.ndim)
+        if beyond or extra < 0 or any(n not in (1, m) for n, m in pairs):
             raise ValueError(
-                f"a rule of {op.name} returned a gradient of shape {part.shape} for "
+                f"a rule of {node.op.name} returned a gradient of shape {part.shape} for "
                 f"{describe(x)}; it must return the shape of the input, or of what the input was "
                 "broadcast to"
             )
         part = unbroadcast(part, shape)
+    if node.op.foreign and isinstance(part, np.ndarray):
+        part = np.array(part)  # it may be memory that the rule will write to again
     return part if part.dtype == dtype else part.astype(dtype)
 
 

@@ -13,7 +13,7 @@ from . import value as record
 from .arrays import describe
 from .backward import messages, seed
 from .context import CONTEXT, Block, Context, no_grad
-from .nesting import is_nest, leaves_of, map_leaves, replace_leaves
+from .nesting import is_nest, leaves_like, leaves_of, map_leaves, replace_leaves
 from .ops import positive, stack
 from .tensor import Tensor
 from .updated import alias, tensors_of
@@ -92,14 +92,20 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
                     f"{describe(output)} does not depend on {describe(x)}; leave out strict=True "
                     "to get zeros"
                 )
-    return replace_leaves(form, [differentiable(found.get(x), x) for x in wanted])
+    made: dict[int, Tensor] = {}  # what arrives at two inputs as one is one gradient
+    gradients = []
+    for x in wanted:
+        g = found.get(x)
+        made[id(g)] = made[id(g)] if g is not None and id(g) in made else differentiable(g, x)
+        gradients.append(made[id(g)])
+    return replace_leaves(form, gradients)
 
 
 def differentiable(g: Any, x: Tensor) -> Tensor:
     """A gradient of x (None: zeros) as a Tensor that requires a gradient, outside `no_grad`."""
     if not isinstance(g, Tensor):
-        return Tensor(np.zeros_like(x._array) if g is None else g, CONTEXT.get().recording)
-    if not g._requires_grad:  # a constant
+        g = Tensor(np.zeros_like(x._array) if g is None else g, CONTEXT.get().recording)
+    elif not g._requires_grad:  # a constant
         g = alias(g)
         g._requires_grad = True
     return g
@@ -132,7 +138,7 @@ def is_private(output: Any, arguments: Sequence[Tensor]) -> bool:
     """Whether nothing but the arguments, which nobody else has, gives `output` a gradient."""
     values = ancestors.ancestors([output]) if isinstance(output, Value) else []
     others = set(values).difference(arguments)
-    return not any(value._requires_grad and value.op is None for value in others)
+    return not any(x._requires_grad and x.op is None for x in others)
 
 
 def release(results: Any, arguments: Sequence[Tensor]) -> Any:
@@ -262,9 +268,10 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     several = isinstance(inputs, (tuple, list))
     arguments = as_arguments(f, inputs if several else (inputs,))
     leaves = leaves_of(arguments)
-    directions = [v for part in (tangents if several else (tangents,)) for v in leaves_of(part)]
-    if len(directions) != len(leaves):
-        raise ValueError(f"jvp: {len(leaves)} inputs need as many tangents, not {len(directions)}")
+    given = tangents if several else (tangents,)
+    if len(given) != len(arguments):
+        raise ValueError(f"jvp: {len(arguments)} inputs need as many tangents, not {len(given)}")
+    directions = leaves_like(arguments, given)
     for x, v in zip(leaves, directions, strict=True):
         if np.shape(v) != x.shape:
             raise ValueError(f"jvp: the tangent of {describe(x)} has the shape {np.shape(v)}")

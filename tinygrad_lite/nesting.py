@@ -14,7 +14,7 @@ def is_nest(x: Any) -> bool:
     """Whether x is a container of several values: a dict, or a tuple or list that holds a Tensor,
     an array or such a container. A list of numbers, or of lists of them, is one array."""
     if isinstance(x, (list, tuple)):
-        return any(isinstance(part, (Carrier, np.ndarray)) or is_nest(part) for part in x)
+        return x == () or any(is_nest(y) or isinstance(y, (Carrier, np.ndarray)) for y in x)
     return isinstance(x, dict)
 
 
@@ -42,3 +42,15 @@ def replace_leaves(x: Any, leaves: Any) -> Any:
     """The nest with other leaves, an iterable in the order of `leaves_of`."""
     following = iter(leaves)
     return map_leaves(lambda _: next(following), x)
+
+
+def leaves_like(form: Any, x: Any) -> list[Any]:
+    """What x holds where the nest `form` has its leaves. Raises: ValueError if it has another
+    form."""
+    if not is_nest(form):
+        return [x]
+    keys = form if isinstance(form, dict) else range(len(form))
+    same = x.keys() == form.keys() if isinstance(x, dict) else isinstance(x, (list, tuple))
+    if isinstance(x, dict) != isinstance(form, dict) or not same or len(x) != len(form):
+        raise ValueError(f"{x!r} has not the form of {form!r}")
+    return [leaf for key in keys for leaf in leaves_like(form[key], x[key])]

@@ -63,6 +63,9 @@ def ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[st
 
     Raises: TypeError if there is none, with the reason.
     """
+    if any(isinstance(x, Value) for x in kwargs.get("out", ())):
+        name, why = full_name(ufunc), REFUSED["out"][0]
+        raise TypeError(f"{name} with out= does not work on Tensors: {why}")
     if kwargs.get("out") and not requires_gradient((inputs, kwargs)):
         # An array may be written to: no gradient is lost.
         return getattr(ufunc, method)(*plain(inputs), **plain(kwargs))
@@ -177,7 +180,7 @@ def parameters(function: Any) -> tuple[tuple[str, ...], int]:
 def plain(x: Any) -> Any:
     """The array of a Tensor, also of those in tuples, lists and dicts."""
     if isinstance(x, Value):
-        return np.asarray(x._array)
+        return np.asarray(x.data)
     if isinstance(x, dict):
         return {key: plain(part) for key, part in x.items()}
     return type(x)(map(plain, x)) if type(x) in (tuple, list) else x

@@ -63,8 +63,6 @@ class Op:
     """
 
     def __init__(self, forward: Callable[..., Any], **options: Unpack[Options]) -> None:
-        if not callable(forward):
-            raise TypeError(f"op takes a function of arrays, but got {forward!r}")
         if unknown := options.keys() - (known := Options.__annotations__).keys():
             raise TypeError(f"op has no option {min(unknown)}; it has {', '.join(known)}")
         self.signature = inspect.signature(forward)
@@ -75,13 +73,16 @@ class Op:
                 "inputs take a list first, and say @op(sequence=True)"
             )
         self.sequence, self.shapes = options.get("sequence", False), options.get("shapes")
-        self.linear = options.get("linear", False)
-        self.elementwise = options.get("elementwise", False)
+        self.linear, self.elementwise = (
+            bool(options.get("linear")),
+            bool(options.get("elementwise")),
+        )
         self.batched = options.get("batched", False) or self.elementwise
         self.forward = self.__wrapped__ = forward  # where inspect.signature and doctest look
         self.name = self.__name__ = forward.__name__
         self.__qualname__, self.__module__ = forward.__qualname__, forward.__module__
         self.__doc__ = forward.__doc__
+        self.foreign = not str(self.__module__).startswith(OURS)
         self.symbol = options.get("symbol") or self.name
         required = 1 if self.sequence else sum(p.default is p.empty for p in parameters)
         names, count = tuple(p.name for p in parameters), options.get("inputs") or required
@@ -121,10 +122,10 @@ class Op:
 
     def check(self, result: Any) -> Any:
         """What the function returned, if that is an array. Raises: TypeError if it is not."""
-        if result is None or isinstance(result, Carrier):
+        if result is None or isinstance(result, (Carrier, list, tuple)):
             raise TypeError(
-                f"{self.name} returned {'nothing' if result is None else 'a Tensor'}; its function "
-                "must return an array, computed from its arguments alone"
+                f"{self.name} returned {type(result).__name__}; its function must return an array, "
+                "computed from its arguments alone"
             )
         return result
 
@@ -159,8 +160,8 @@ class Op:
                     f"requires a gradient; pass {name}=tensor.data"
                 )
             return value._array
-        if isinstance(value, np.ndarray):
-            value = value.copy()
+        if any(hasattr(type(value), name) for name in ("__array__", "tobytes")) and np.ndim(value):
+            value = np.array(value)
             value.flags.writeable = False
         elif isinstance(value, dict):
             return {key: self.settle(name, part) for key, part in value.items()}
@@ -172,11 +173,6 @@ class Op:
     def rule(self, slot: int) -> Rule | None:
         """The rule of the input in a slot; a sequence op has one for all."""
         return self.rules[0 if self.sequence else slot]
-
-    @property
-    def plain(self) -> bool:
-        """Whether each input has a rule of its own that computes."""
-        return not self.sequence and not {None, blocked} & set(self.rules)
 
     def vjp(self, *rules: Any) -> Callable[..., Rule]:
         """Give the op its rules, one per input.
@@ -260,8 +256,7 @@ def op(forward: Callable[..., Any] | None = None, /, **options: Unpack[Options])
 
     def define(forward: Callable[..., Any]) -> Op:
         made = Op(forward, **options)
-        module = str(made.__module__)
-        OPS[made.name if module.startswith(OURS) else f"{module}.{made.name}"] = made
+        OPS[f"{made.__module__}.{made.name}" if made.foreign else made.name] = made
         return made
 
     return define if forward is None else define(forward)

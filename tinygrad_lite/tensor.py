@@ -78,9 +78,8 @@ class Tensor(Value):
         Raises: ValueError for another shape; TypeError for a computed tensor, for data that
         is not real numbers, and for floating data given to an integer tensor.
         """
-        array = self._array
-        # Of a view of a locked array the lock cannot be opened.
-        return array.view() if isinstance(array, np.ndarray) and array.base is None else array
+        # A view of its own: of a locked array its lock cannot be opened, and its shape is not ours.
+        return self._array.view() if isinstance(self._array, np.ndarray) else self._array
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -407,7 +406,7 @@ class Tensor(Value):
                 "function of it, X @ t instead of X.dot(t), np.stack for a list of tensors, or "
                 "t.data if only the value is meant"
             )
-        array = np.array(self._array, dtype, copy=copy)
+        array = np.array(self.data, dtype, copy=copy)
         if not copy:
             array.flags.writeable = False
         return array

@@ -102,7 +102,7 @@ class SGD(Optimiser):
         """v, after the gradient g."""
         if self.momentum and i in self.velocity:
             g = self.momentum * self.velocity[i] + g
-        self.velocity[i] = g
+        self.velocity[i] = np.array(g)  # the gradient is its owner's to change
         return g
 
 

@@ -33,6 +33,8 @@ def leaf_gradients(
         g, op, out = cotangents.pop(node), node.op, node._array
         if ends and node in ends:
             found[node] = g
+        if g.__class__ is ndarray:
+            g.setflags(False)  # type: ignore[call-arg]  # other inputs may be sent it too
         arrays, params, inlined = node.arrays, node.params, not op.sequence
         count = -1 if params else len(arrays)
         if count == 2:
@@ -59,12 +61,14 @@ def leaf_gradients(
                 else:
                     c = c(g, out, *arrays, **params)
                 data = x._array
-                if c.__class__ is not data.__class__ or (
-                    c.__class__ is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
+                if (
+                    op.foreign
+                    or c.__class__ is not data.__class__
+                    or (c.__class__ is ndarray and (c.shape != data.shape or c.dtype != data.dtype))
                 ):
-                    if c.__class__ is ndarray and c.shape[1:] == data.shape and data.ndim == 1:
+                    if c.__class__ is ndarray and c.shape[1:] == data.shape and out.ndim == 2:
                         c = unbroadcast(c, data.shape)  # a bias, and a batch
-                    c = to_input(c, x, op)
+                    c = to_input(c, x, node)
             if x.op is None:  # a leaf sends nothing on, so it need not wait its turn
                 found[x] = found[x] + c if x in found else c
             elif x in cotangents:
@@ -112,6 +116,8 @@ def store(found: dict[Value, Any]) -> None:
             g = np.asarray(leaf.grad + g)
         elif not isinstance(g, ndarray) or g.base is not None or sys.getrefcount(g) > ALONE:
             g = np.array(g)
+        else:
+            g.setflags(True)  # type: ignore[call-arg]
         totals.append((leaf, g))
     for leaf, g in totals:
         leaf.grad = g

@@ -37,14 +37,14 @@ def trusting_sends(
 ) -> Iterator[tuple[int, Value, np.ndarray]]:
     """The same, whatever the op promised taken for true."""
     wanted, op = operands(node, within), node.op
-    if op is not None and op.batched and op.plain:
+    if op is not None and op.batched and not {None, blocked} & set(op.rules) and not op.sequence:
         for slot, x in wanted:
             rule = cast(Rule, op.rules[slot])  # plain ops have all their rules
             parts = rule(cotangents, node._array, *node.arrays, **node.params)
             if np.ndim(parts) <= x._array.ndim:  # a constant, as 0 where the derivative is 0
-                parts = np.stack([to_input(parts, x, op)] * len(cotangents))
+                parts = np.stack([to_input(parts, x, node)] * len(cotangents))
             elif parts.shape[1:] != x._array.shape or parts.dtype != x._array.dtype:
-                parts = np.stack([to_input(part, x, op) for part in parts])
+                parts = np.stack([to_input(part, x, node) for part in parts])
             yield slot, x, parts
     else:
         each = [list(contributions(node, g, within=within)) for g in cotangents]

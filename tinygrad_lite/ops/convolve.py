@@ -157,23 +157,30 @@ def correlate(x: Array, w: Array, b: Array, geometry: Geometry) -> Array:
     """The convolution (N, O, OH, OW) of images (N, C, H, W) with kernels (O, C/groups, KH, KW),
     plus a bias (O,) or None: each pixel that a tap meets, times the tap."""
     groups, size = geometry.groups, geometry.out_size(x.shape[2:])
-    out = np.zeros((len(x), len(w), *size), np.result_type(x, w))
+    out = np.zeros((len(x), len(w), *size), sum_dtype(x, w))
     kernels = w.reshape(groups, len(w) // groups, *w.shape[1:])
     for u, v, pixels in tap_views(pad(x, geometry), size, geometry):
         out += (kernels[..., u, v] @ as_planes(pixels, groups)).reshape(out.shape)
+    out = out.astype(np.result_type(x, w), copy=False)
     return out if b is None else out + b[:, None, None]
+
+
+def sum_dtype(*arrays: Array) -> Any:
+    """In what the products of arrays are summed: float16 has too few digits."""
+    dtype = np.result_type(*arrays)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
 def correlate_image(g: Array, w: Array, size: tuple[int, int], geometry: Geometry) -> Array:
     """The gradient (N, C, H, W) of the images, of `size` (H, W), for a gradient (N, O, OH, OW):
     each gradient times a tap, added to the pixel that the tap met."""
     groups, (h, wd), (ph, pw) = geometry.groups, size, geometry.padding
-    image = np.zeros((len(g), groups * w.shape[1], h + 2 * ph, wd + 2 * pw), np.result_type(g, w))
+    image = np.zeros((len(g), groups * w.shape[1], h + 2 * ph, wd + 2 * pw), sum_dtype(g, w))
     kernels = w.reshape(groups, len(w) // groups, *w.shape[1:])
     gradients = as_planes(g, groups)
     for u, v, pixels in tap_views(image, g.shape[2:], geometry):
         pixels += (kernels[..., u, v].swapaxes(1, 2) @ gradients).reshape(pixels.shape)
-    return image[:, :, ph : ph + h, pw : pw + wd].copy()
+    return image[:, :, ph : ph + h, pw : pw + wd].astype(np.result_type(g, w))
 
 
 def correlate_kernel(x: Array, g: Array, geometry: Geometry) -> Array:

@@ -140,7 +140,7 @@ def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ord: float) ->
     unit = x / where(out == 0, 1, out)
     if ord == 2:
         return g * unit
-    return g * sign(x) * steepness(abs(unit), axis, ord)
+    return where(out == 0, 0.0, g * sign(x)) * steepness(abs(unit), axis, ord)
 
 
 def steepness(size: Array, axis: Axis, ord: float) -> Array:
@@ -160,6 +160,7 @@ def slope_at_zero(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, or
     g, out, limit = (restore_axes(y, x, axis, keepdims) for y in (g, out, limit))
     if ord == 2:
         return times_direction(g, x, out, limit=limit)
+    g = where(out == 0, 0.0, g) if ord < 0 else g
     slope = steepness(abs(x) / where(out == 0, 1, out), axis, ord)
     kink = np.nan if 0 < ord <= 2 else 0
     limit = np.where(values(out) == 0, np.where(limit == 0, 0, np.nan), kink)

@@ -284,5 +284,7 @@ def conv_transpose2d(
     geometry = map(pair, (stride, padding, output_padding, dilation))
     sizes = zip(x.shape[2:], w.shape[2:], *geometry, strict=True)
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in sizes)
+    if min(size) < 1:
+        raise ValueError(f"conv_transpose2d: the result would have the size {size}; pad less")
     out = conv2d_image(x, w, size, stride, padding, dilation, groups)
     return out if b is None else out + reshape(b, (-1, 1, 1))

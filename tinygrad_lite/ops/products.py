@@ -35,7 +35,13 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Array:
     terms, result = explicit(subscripts, arrays)
     for k, term in enumerate(terms):
         while twice := [i for i in term if term.count(i) > 1]:
-            arrays[k] = diagonal(arrays[k], 0, term.index(twice[0]), term.rindex(twice[0]))
+            one, two = term.index(twice[0]), term.rindex(twice[0])
+            if arrays[k].shape[one] != arrays[k].shape[two]:
+                raise ValueError(
+                    f"einsum: the index {twice[0]} names axes of sizes {arrays[k].shape[one]} and "
+                    f"{arrays[k].shape[two]} of operand {k}; they must be equal"
+                )
+            arrays[k] = diagonal(arrays[k], 0, one, two)
             term = term.replace(twice[0], "", 2) + twice[0]
         terms[k] = term
     return sum_of_products(arrays, subscripts=f"{','.join(terms)}->{result}")

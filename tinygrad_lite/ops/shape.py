@@ -120,6 +120,11 @@ class At:
     def _fitting(self, v: Any) -> Array:
         """v in the dtype of x."""
         v = operand(v)
+        there = getitem(np.empty(self.x.shape, bool), self.index).shape
+        if v.ndim > len(there):
+            raise ValueError(
+                f"v of shape {v.shape} does not broadcast to {there}, that of x[index]"
+            )
         if not np.can_cast(v.dtype, self.x.dtype, "same_kind"):
             raise TypeError(
                 f"numbers of dtype {v.dtype} do not fit into dtype {self.x.dtype}; convert one of "

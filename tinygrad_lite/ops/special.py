@@ -100,7 +100,7 @@ float_power = ufunc(np.float_power, "x1 ** x2 in double precision.",
     *(rule for rule in power.rules if rule))
 fmod = ufunc(np.fmod, "The remainder of x1 / x2, with the sign of x1.",
     lambda g, out, x1, x2: g,
-    lambda g, out, x1, x2: -g * trunc(x1 / x2))
+    lambda g, out, x1, x2: -g * rint((x1 - out) / x2))
 copysign: Op = ufunc(np.copysign, "x1 with the sign of x2.",
     lambda g, out, x1, x2: g * sign(x1) * copysign(1, x2),
     blocked)
