@@ -12,7 +12,7 @@ from tinygrad_lite import Tensor, blocked, check, op, sigmoid
 from tinygrad_lite.checking import CheckError
 from tinygrad_lite.comparison import check_rule
 from tinygrad_lite.operation import OPS, Op
-from tinygrad_lite.testing import check_op, op_test, sample
+from tinygrad_lite.testing import Call, check_op, op_test, sample
 
 rng = np.random.default_rng(0)
 A, B, v = rng.standard_normal((3, 3)), rng.standard_normal((3, 3)), rng.standard_normal(3)
@@ -298,6 +298,24 @@ def test_no_right_rule_is_called_wrong_over_twelve_orders(name: str):
                     if k == 0 and dtype in (np.float32, np.float64) and of_order_1(case):
                         agree, undecided = agree + found.agree, undecided + found.undecided
     assert undecided <= 0.05 * (agree + undecided)
+
+
+SMALL = {
+    f"{name}-{i}": call
+    for name, cases in SAMPLES.items()
+    for i, call in enumerate(Call(OPS[name], case) for case in cases)
+    if call.differentiable and 0 < sum(call.inputs[i].size for i in call.wanted) <= 40
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [-6, -3, 0, 3, 6])
+@pytest.mark.parametrize("name", SMALL)
+def test_no_second_derivative_is_called_wrong_over_twelve_orders(name: str, k: int):
+    """`check` to order 2, in float64."""
+    call = SMALL[name]
+    with np.errstate(all="ignore"):
+        check(call.of_floats, *(call.inputs[i] * 10.0**k for i in call.wanted))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -189,6 +189,7 @@ class Checker:
     order: int  # of the derivative that is compared here
     below: Checker | None = None  # of the order below, whose gradient f is
     only: str = ""  # where this is checked besides: "in float32"
+    floor: float = 0.0  # what the order below has lost: parts that it rounded away
 
     def __post_init__(self) -> None:
         self.subject = Function(self.f)
@@ -216,10 +217,16 @@ class Checker:
                 self.step,
                 self.order + 1,
                 self,
+                floor=self.floor_above(y._array),
             ).run(order - 1)
             compared, undecided = compared + upper.compared, undecided + upper.undecided
             worst = max(worst, upper.error)
         return Checked(self.order + order - 1, int(compared), worst, int(undecided))
+
+    def floor_above(self, value: Any) -> float:
+        """What the next order may be off by: the rounding of what this order rounded away."""
+        sizes, eps = np.abs(np.asarray(self.v * value, float)), 4 * float(np.finfo(float).eps)
+        return eps * max(self.floor, eps * float(np.max(sizes[~np.isnan(sizes)], initial=0)))
 
     def gradient(self, *inputs: Tensor) -> Tensor:
         """The gradient of <v, f> with respect to all inputs, in a row, as a function of the
@@ -294,7 +301,7 @@ class Checker:
         arrays, v = self.arrays if arrays is None else arrays, self.v if v is None else v
         ladder = min(1.0, self.step / 1e-4)
         comparison = Comparison(
-            self.subject, arrays, i, v, sent, self.rtol, ladder, composed=self.order > 1
+            self.subject, arrays, i, v, sent, self.rtol, ladder, self.order > 1, self.floor
         )
         return comparison.findings()
 

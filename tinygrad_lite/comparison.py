@@ -192,6 +192,7 @@ class Comparison:
         rtol: float = RTOL,
         ladder: float = 1.0,
         composed: bool = False,
+        floor: float = 0.0,
     ) -> None:
         self.subject, self.arrays, self.slot = subject, arrays, slot
         self.rtol, self.ladder, self.composed = rtol, ladder, composed
@@ -207,7 +208,8 @@ class Comparison:
             self.lost = ~np.isfinite(value)
             # In what is composed of many ops, parts as large as the largest result may cancel.
             sizes = np.abs(self.g * value) if composed else np.zeros(1)
-            self.floor = 4 * np.finfo(self.dtype).eps * np.max(sizes[~np.isnan(sizes)], initial=0)
+            eps = np.finfo(self.dtype).eps
+            self.floor = floor + 4 * eps * np.max(sizes[~np.isnan(sizes)], initial=0)
 
     def findings(self, elementwise: bool = False, limit: int | None = None) -> Findings:
         """The verdict of each element; with a limit, of that many and of any that a random
