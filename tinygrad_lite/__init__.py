@@ -1,13 +1,15 @@
 """A minimal reverse-mode automatic differentiation engine that shows its gradients' paths.
 
-The layers, each reading only those above it in this list:
+The layers, each reading only those above it in this list (README has every file):
 
-ground    value.py (a value and how it was made), operation.py (what an operation is)
-engine    ops/ (one family a file), backward.py (the reverse pass), numpy_protocols.py (what
-          np.f(tensor) does), tensor.py (Tensor)
+ground    context.py, arrays.py, operation.py (what an operation is), value.py (a value, and
+          how it was made)
+engine    backward.py (the reverse pass), ops/ (one family a file), numpy_protocols.py (what
+          np.f(tensor) does), tensor.py (Tensor), fast/ (quicker ways to the same answers)
 calculus  calculus.py (grad and its kin), checking.py (rules held to finite differences)
-drawing   drawing/ (text, pictures, pages; knows nothing of tensors)
-insight   insight/ (graph, steps, paths, flow, profile, compare)
+data      recorded/, stepping/ (what was computed)
+views     drawing/ (pictures and pages; knows nothing of tensors), views/ (how the data looks)
+question  insight/ (graph, steps, paths, flow, profile, compare)
 command   cli.py
 """
 
