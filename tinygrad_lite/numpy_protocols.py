@@ -50,6 +50,9 @@ PLAIN = {
 # By these NumPy and SciPy read their arguments: of what requires no gradient they get the array.
 READERS = {np.atleast_1d, np.atleast_2d, np.atleast_3d}
 
+# NumPy functions that write into their first argument.
+WRITERS = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+
 # Why an argument of NumPy's is not taken, and the value that asks for nothing.
 REFUSED = {
     "out": ("a Tensor's values never change; use the result", None),
@@ -88,6 +91,8 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     """
     name, meant = full_name(function), ours(function)
     filled = function is np.full_like and requires_gradient((args[1:], kwargs.get("fill_value")))
+    if function in WRITERS and args and isinstance(args[0], Value):
+        raise TypeError(f"{name} would write into a Tensor, but its values never change; use .at")
     if filled:
         raise TypeError(f"{name} would lose the gradient of its fill_value; use np.broadcast_to")
     if (
