@@ -19,7 +19,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
-from .checking import check
 from .context import no_grad, scope
 from .operation import blocked, op
 from .ops import *  # noqa: F403
@@ -33,6 +32,7 @@ if not os.environ.get("TINYGRAD_LITE_PLAIN"):
         fill()
 
 if TYPE_CHECKING:
+    from .checking import check as check
     from .insight.classes import path_classes as path_classes
     from .insight.comparing import compare as compare
     from .insight.flows import flow as flow
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
 _LAZY = {
+    "check": "checking",
     "compare": "insight.comparing",
     "flow": "insight.flows",
     "graph": "insight.graphs",
@@ -55,7 +56,7 @@ _LAZY = {
 }
 
 __all__ = [
-    "Tensor", "blocked", "check", "grad", "hessian", "jacobian", "jvp", "no_grad", "op", "scope",
+    "Tensor", "blocked", "grad", "hessian", "jacobian", "jvp", "no_grad", "op", "scope",
     "value_and_grad", "vjp", *_LAZY,
     *(name for name in _ops if not hasattr(builtins, name)),  # `import *` spares sum and max
 ]  # fmt: skip

@@ -33,8 +33,9 @@ def leaf_gradients(
         g, op, out = cotangents.pop(node), node.op, node._array
         if ends and node in ends:
             found[node] = g
-        if g.__class__ is ndarray:
-            g.setflags(False)  # type: ignore[call-arg]  # other inputs may be sent it too
+        foreign = op.foreign
+        if foreign and g.__class__ is ndarray:
+            g.setflags(write=False)  # other inputs may be sent it too
         arrays, params, inlined = node.arrays, node.params, not op.sequence
         count = -1 if params else len(arrays)
         if count == 2:
@@ -62,7 +63,7 @@ def leaf_gradients(
                     c = c(g, out, *arrays, **params)
                 data = x._array
                 if (
-                    op.foreign
+                    foreign
                     or c.__class__ is not data.__class__
                     or (c.__class__ is ndarray and (c.shape != data.shape or c.dtype != data.dtype))
                 ):
@@ -117,7 +118,7 @@ def store(found: dict[Value, Any]) -> None:
         elif not isinstance(g, ndarray) or g.base is not None or sys.getrefcount(g) > ALONE:
             g = np.array(g)
         else:
-            g.setflags(True)  # type: ignore[call-arg]
+            g.setflags(write=True)
         totals.append((leaf, g))
     for leaf, g in totals:
         leaf.grad = g
