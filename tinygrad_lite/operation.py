@@ -73,10 +73,8 @@ class Op:
                 "inputs take a list first, and say @op(sequence=True)"
             )
         self.sequence, self.shapes = options.get("sequence", False), options.get("shapes")
-        self.linear, self.elementwise = (
-            bool(options.get("linear")),
-            bool(options.get("elementwise")),
-        )
+        self.linear = options.get("linear", False)
+        self.elementwise = options.get("elementwise", False)
         self.batched = options.get("batched", False) or self.elementwise
         self.forward = self.__wrapped__ = forward  # where inspect.signature and doctest look
         self.name = self.__name__ = forward.__name__

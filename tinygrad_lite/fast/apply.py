@@ -45,7 +45,7 @@ def hold(op: Op, data: Any, arrays: Any) -> Any:
 
 
 def call(self: Any, *args: Any, **static: Any) -> Any:
-    """`Op.__call__`, for a Tensor with `Value.apply`: 0.5 us instead of 5 for a small op."""
+    """`Op.__call__`, for a Tensor with `Value.apply`: 1.0 us instead of 7.5 for a number."""
     x: Any
     try:
         arity = self.arity
@@ -168,7 +168,7 @@ def any_value(args: Any) -> bool:
 def bind(
     self: Any, args: tuple[Any, ...], static: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`Op.bind` without inspect.signature: 1 us instead of 6."""
+    """`Op.bind` without inspect.signature: 1.6 us instead of 6.4."""
     n = len(self.inputs)
     if not static and len(args) == n + len(self.static) and not self.sequence:
         rest = zip(self.static, args[n:])  # noqa: B905 (strict=True takes 0.1 us more)
