@@ -132,6 +132,17 @@ def test_erf_is_scipys():
     np.testing.assert_allclose(tl.erf(x), special.erf(x), rtol=4e-16)
     np.testing.assert_allclose(tl.erfc(x), special.erfc(x), rtol=4e-15)
     assert tl.erf(np.float32(x)).dtype == np.float32
+    wide = np.array(["0.5", "1", "2", "-2"], np.longdouble)
+    inner, outer = [  # to 22 digits
+        "0.5204998778130465376827", "0.8427007929497148693412", "0.9953222650189527341621",
+        "-0.9953222650189527341621",
+    ], [
+        "0.4795001221869534623173", "0.1572992070502851306588", "0.004677734981047265837931",
+        "1.9953222650189527341621",
+    ]  # fmt: skip
+    eps = float(np.finfo(np.longdouble).eps)
+    np.testing.assert_allclose(tl.erf(wide), np.array(inner, np.longdouble), rtol=4 * eps)
+    np.testing.assert_allclose(tl.erfc(wide), np.array(outer, np.longdouble), rtol=8 * eps)
     assert tl.erf(np.zeros((0, 2))).shape == (0, 2)
 
 

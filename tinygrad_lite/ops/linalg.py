@@ -9,7 +9,7 @@ import numpy as np
 
 from ..operation import op
 from .arrange import squeeze, swapaxes, tril
-from .at_zero import abs, is_recorded_at_zero, limit_of_ratio, power, times_direction
+from .at_zero import abs, is_recorded_at_zero, limit_of_ratio, power, times_direction, turns_at_zero
 from .elementwise import Array, as_floating, operand, sign, values, where
 from .linear import matmul
 from .reduce import Axis, axes_of, max, min, restore_axes, sum
@@ -156,14 +156,15 @@ def steepness(size: Array, axis: Axis, ord: float) -> Array:
 
 def slope_at_zero(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ord: float) -> Array:
     """The rule of vector_norm where norms or elements are 0, to be differentiated again."""
-    limit = np.zeros(out.shape) if values(out).all() else limit_of_ratio(g, x, out)
+    limit = np.zeros(out.shape) if values(out).all() else limit_of_ratio(g, x, out, axis)
     g, out, limit = (restore_axes(y, x, axis, keepdims) for y in (g, out, limit))
     if ord == 2:
         return times_direction(g, x, out, limit=limit)
     g = where(out == 0, 0.0, g) if ord < 0 else g
     slope = steepness(abs(x) / where(out == 0, 1, out), axis, ord)
-    kink = np.nan if 0 < ord <= 2 else 0
-    limit = np.where(values(out) == 0, np.where(limit == 0, 0, np.nan), kink)
+    kink = np.where(turns_at_zero(x), np.inf, np.nan) if 0 < ord <= 2 else 0
+    limit = np.where(np.isfinite(limit) & (limit != 0), np.nan, limit)
+    limit = np.where(values(out) == 0, limit, kink)
     return times_direction(g * slope, x, abs(x), limit=limit)
 
 

@@ -152,10 +152,28 @@ clip.vjp(
 )
 
 
-def by_element(function: Callable[[float], float], x: Array) -> Array:
-    """A function of the standard library applied to each element, about 0.1 µs each."""
+def error_function(x: Array, complement: bool) -> Array:
+    """erf or erfc of each element: the standard library's, about 0.1 µs each, which has the
+    digits of float64, and our own for longdouble."""
     dtype = np.result_type(np.asarray(x), 1.0)
-    return np.vectorize(function, otypes=[dtype])(x)[()]
+    if dtype != np.longdouble:
+        return np.vectorize(math.erfc if complement else math.erf, otypes=[dtype])(x)[()]
+    # Below 1 a series for erf, above a continued fraction for erfc: Abramowitz and Stegun,
+    # Handbook of Mathematical Functions, 7.1.6 and 7.1.14.
+    size, root_pi = np.abs(x), 2 * np.sqrt(np.arctan(dtype.type(1)))
+    low, high = np.minimum(size, 1), np.maximum(size, 1)
+    term = series = low
+    for n in range(1, 40):
+        term = term * (2 * low * low / (2 * n + 1))
+        series = series + term
+    fraction = high
+    for n in range(300, 0, -1):
+        fraction = high + n / 2 / fraction
+    inner = 2 * series * np.exp(-low * low) / root_pi
+    outer = np.exp(-high * high) / (fraction * root_pi)
+    if complement:
+        return np.where(x < 1, np.where(x < -1, 2 - outer, 1 - np.copysign(inner, x)), outer)[()]
+    return np.copysign(np.where(size < 1, inner, 1 - outer), x)[()]
 
 
 def bell(x: Array) -> Array:
@@ -166,13 +184,13 @@ def bell(x: Array) -> Array:
 @elementwise("erf")
 def erf(x: Array) -> Array:
     """The error function: 2 / sqrt(π) times the integral of e**(-t**2) from 0 to x."""
-    return by_element(math.erf, x)
+    return error_function(x, complement=False)
 
 
 @elementwise("erfc")
 def erfc(x: Array) -> Array:
     """1 - erf(x), accurate for large x."""
-    return by_element(math.erfc, x)
+    return error_function(x, complement=True)
 
 
 erf.vjp(lambda g, out, x: g * bell(x))

@@ -155,7 +155,7 @@ def std(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) ->
 def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -> Array:
     if is_recorded_at_zero(out):
         g, length, limit = (
-            restore_axes(y, x, axis, keepdims) for y in (g, out, limit_of_ratio(g, x, out))
+            restore_axes(y, x, axis, keepdims) for y in (g, out, limit_of_ratio(g, x, out, axis))
         )
         return times_direction(g, deviation(x, axis, ddof, out), length, limit=limit)
     safe = where(out == 0, np.inf, out)
