@@ -240,7 +240,7 @@ def test_inputs_must_be_floating():
 
 
 def test_the_function_must_return_a_tensor():
-    with pytest.raises(TypeError, match="needs a function that returns a Tensor, not ndarray"):
+    with pytest.raises(TypeError, match="needs a function that returns a Tensor, not Data"):
         check(lambda x: x.data, v)
 
 

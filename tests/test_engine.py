@@ -332,8 +332,34 @@ def test_an_update_keeps_dtype_and_takes_a_copy():
     new[:] = 0
     assert w.dtype == np.float32
     np.testing.assert_array_equal(w.data, [3, 4])
-    with pytest.raises(ValueError, match="read-only"):
-        w.data -= 1.0
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_an_update_in_place_gives_new_data(shape):
+    w = Tensor(np.full(shape, 3.0), requires_grad=True)
+    before, y = w.data, (w * w).sum()
+    w.data -= 1.0
+    w.data *= np.float32(3)
+    w.data /= 2
+    w.data **= 2
+    assert (w.data == 9).all()
+    assert (before == 3).all()
+    y.backward()
+    assert (w.grad == 6).all()  # what was recorded has the old data
+    with pytest.raises(TypeError, match="only a leaf can be given new data"):
+        y.data -= 1.0
+
+
+def test_what_is_computed_from_data_is_an_ordinary_array():
+    x = Tensor([1.0, 2.0])
+    assert repr(x.data) == "array([1., 2.])"
+    computed = (x.data * 2, np.sin(x.data), x.data @ np.eye(2), np.where(x.data > 1, x.data, 0))
+    assert {type(a) for a in computed} == {np.ndarray}
+    assert isinstance(x.data.sum(), np.float64)
+    copy = same = x.data.copy()
+    copy -= 1
+    assert copy is same
+    assert same.tolist() == [0, 1]
 
 
 def test_in_place_operators_rebind():

@@ -136,7 +136,8 @@ def to_input(part: Any, x: Value, node: Any) -> Any:
     """
     shape, dtype = x._array.shape, x._array.dtype
     part = np.asarray(part, dtype)[()] if isinstance(part, (int, float)) else part
-    holds_numbers = isinstance(part, (Value, np.generic)) or type(part) is np.ndarray
+    foreign = isinstance(part, (np.ma.MaskedArray, np.matrix))
+    holds_numbers = isinstance(part, (Value, np.generic, np.ndarray)) and not foreign
     if not holds_numbers or part.dtype.kind not in REAL:
         found = f"{part.dtype} numbers" if hasattr(part, "dtype") else f"a {type(part).__name__}"
         raise TypeError(

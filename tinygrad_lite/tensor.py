@@ -35,6 +35,35 @@ def reflect(op: Callable[[Any, Any], Tensor]) -> Method:
 NUMBERS = (Value, np.ndarray, np.generic, Number, list, tuple)
 
 
+class Data(np.ndarray):
+    """A Tensor's array, read-only: in place of changing it, ``w.data -= step`` gives w new data,
+    as it does for a number. What is computed from it is an ordinary array."""
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+
+def replace_in_place(name: str) -> Callable[[Any, Any], Any]:
+    """The method of an operator such as -=, by its name: the array itself where it may be written
+    to, as a copy may, else a new one."""
+    change, compute = getattr(np.ndarray, f"__i{name}__"), getattr(operator, name)
+
+    def method(self: Any, other: Any) -> Any:
+        if not self.flags.writeable:
+            return compute(self, other)
+        change(self, other)
+        return self
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(Data, f"__i{_name}__", replace_in_place(_name))
+
+
 class Tensor(Value):
     """A NumPy array that remembers how it was computed.
 
@@ -71,15 +100,15 @@ class Tensor(Value):
     def data(self) -> np.ndarray | np.generic:
         """The value, read-only: an ndarray, or a NumPy scalar when 0-d.
 
-        Assigning gives a leaf new data (a copy), as an optimiser does. The shape must
-        stay; the dtype stays too, the new data being cast to it. Graphs recorded
-        earlier keep the old arrays, so their gradients stay right.
+        Assigning gives a leaf new data (a copy), as an optimiser does, and so does
+        ``w.data -= step``. The shape must stay; the dtype stays too, the new data being cast
+        to it. Graphs recorded earlier keep the old arrays, so their gradients stay right.
 
         Raises: ValueError for another shape; TypeError for a computed tensor, for data that
         is not real numbers, and for floating data given to an integer tensor.
         """
         # A view of its own: of a locked array its lock cannot be opened, and its shape is not ours.
-        return self._array.view() if isinstance(self._array, np.ndarray) else self._array
+        return self._array.view(Data) if isinstance(self._array, np.ndarray) else self._array
 
     @data.setter
     def data(self, new: Any) -> None:
