@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ class Context:
 
     recording: bool = True
     scope: tuple[str, ...] = ()
-    sources: bool = False  # note the user's source line of every operation
+    sources: Any = None  # what notes the line of the user's code that runs an op, if anything
     block: Block | None = None
     outer: Any = None  # the Context before the block
 
@@ -114,11 +113,3 @@ class scope(Block):
     def change(self, context: Context) -> Context:
         """One scope further in."""
         return replace(context, scope=(*context.scope, self.name))
-
-
-def user_line() -> tuple[str, int] | None:
-    """File and line, outside this package, of the code that is running."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
-    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import REAL, Carrier, describe, freeze
-from .context import CONTEXT, user_line
+from .context import CONTEXT
 from .operation import ERRORS, Op
 
 next_index = count().__next__  # creation order: inputs always have smaller indices
@@ -49,7 +49,7 @@ class Value(Carrier):
     params: dict[str, Any]
     scope: tuple[str, ...]
     index: int
-    source: tuple[str, int] | None
+    source: Any  # the calls that led to it, as `Calls` notes them; None if nobody asked
     changed: int  # when a leaf was last given new data, as an index; unset if it never was
     cotangent: Any  # what backward last started with here; unset if it never did
 
@@ -84,7 +84,7 @@ class Value(Carrier):
         self._array, self._requires_grad, self._name, self.grad = data, requires_grad, None, None
         self.op, self.inputs, self.arrays, self.params = op, inputs, arrays, params or {}
         self.scope, self.index = now.scope, next_index()
-        self.source = user_line() if op is not None and now.sources else None
+        self.source = now.sources.note() if op is not None and now.sources else None
         return self
 
     def apply(self, op: Op, inputs: tuple[Any, ...], static: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..arrays import freeze
-from ..context import CONTEXT, user_line
+from ..context import CONTEXT
 from ..operation import ARRAYS, ERRORS, Op
 from ..value import KEPT, Value, lock, new
 from .deferred import next_index
@@ -91,7 +91,7 @@ def call(self: Any, *args: Any, **static: Any) -> Any:
     out._array, out._requires_grad, out.params = data, wanted, static
     out.op, out.inputs, out.arrays = self, args, arrays
     out.index, out.scope = next_index(), now.scope
-    out.source = user_line() if now.sources else None
+    out.source = now.sources.note() if now.sources else None
     out._name = out.grad = None
     return out
 
@@ -131,7 +131,7 @@ def infix(op: Op, function: Any = None) -> Callable[[Any, Any], Any]:
         out._array, out._requires_grad, out.params = data, wanted, static
         out.op, out.inputs, out.arrays = op, (x1, x2), (a1, a2)
         out.index, out.scope = next_index(), now.scope
-        out.source = user_line() if now.sources else None
+        out.source = now.sources.note() if now.sources else None
         out._name = out.grad = None
         return out
 

@@ -18,6 +18,7 @@ from .result import Drawing, attributes, plain
 
 NODE = (
     "id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient", "state",
+    "source", "calls", "expression",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ..context import Block, Context
 from ..drawing.page import notebook_frame
 from ..drawing.terminal import interact, say
+from ..recorded.lines import Calls
 from ..recorded.nodes import computation_of
 from ..recorded.trace import cotangent
 from ..stepping.record import Passes
@@ -34,7 +35,7 @@ class source_lines(Block):
 
     def change(self, context: Context) -> Context:
         """Noting lines."""
-        return replace(context, sources=True)
+        return replace(context, sources=Calls())
 
 
 class Steps(Result, Passes):

@@ -18,6 +18,7 @@ from ..backward import messages
 from ..operation import blocked
 from ..text import oneline
 from ..value import Value
+from .lines import Line, Place, place_of
 from .measure import norm
 from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts, title
 from .states import APPEARANCE, State
@@ -55,6 +56,26 @@ class Node:
     def state(self) -> State:
         """What became of the gradient that was to arrive here."""
         return self.outcome.state
+
+    @property
+    def place(self) -> Place | None:
+        """Where in the user's code it was made, if that was noted."""
+        return place_of(self.tensor.source) if self.op else None
+
+    @property
+    def source(self) -> Line | None:
+        """The file and line that made it; None unless it ran in `source_lines()`."""
+        return self.place.source if self.place else None
+
+    @property
+    def calls(self) -> tuple[Line, ...]:
+        """The calls that led to that line, from the outermost in; the line is the last."""
+        return self.place.calls if self.place else ()
+
+    @property
+    def expression(self) -> str | None:
+        """The text of the sub-expression that made it, as it stands there."""
+        return self.place.expression if self.place else None
 
     @property
     def differentiable(self) -> bool:

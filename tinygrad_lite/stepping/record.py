@@ -19,9 +19,10 @@ import numpy as np
 
 from ..comparison import check_rule
 from ..operation import blocked
+from ..recorded.expressions import call
 from ..recorded.nodes import Computation, Edge, Node
 from ..text import number, oneline
-from .rules import call, formulas, note_sum
+from .rules import formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled
 
 
@@ -77,7 +78,7 @@ class Record:
         return Step(
             index, direction, number, total, i, op.name, op.symbol, node.scope,
             call(op, operands, tensor.params), first_sentence(op.__doc__), tuple(inputs), output,
-            source=tensor.source, **back,
+            source=node.source, **back,
         )  # fmt: skip
 
     def arrivals(self, node: Node) -> Iterator[Arrival]:
