@@ -155,8 +155,8 @@ assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # and the sk
 # %% [markdown]
 # A negative share means that this path pulls against the gradient that the two make
 # together. So a skip does not simply add to the gradient. Here are both networks, for all
-# parameters: "only in G" are the paths over the skip, "as in F" those through f3. The coherence
-# is |dG| / sum of |part|: less than 1 where the parts do not point the same way.
+# parameters: "only in G" are the paths over the skip, "F has it too" those through f3. The
+# coherence is |dG| / sum of |part|: less than 1 where the parts do not point the same way.
 #
 # (W1 and b1 have the same shares, as have W2 and b2: the gradient of W1 is that of b1 times
 # x, an outer product, and so is each part of it.)

@@ -241,6 +241,18 @@ def test_no_module_at_the_top_has_the_name_of_a_public_function():
     assert names.isdisjoint(path.stem for path in PACKAGE.iterdir())
 
 
+def test_completion_offers_the_public_names_and_no_internals():
+    code = """
+    import json, rlcompleter, tinygrad_lite
+    offered = [name for name in dir(tinygrad_lite) if not name.startswith("__")]
+    complete = rlcompleter.Completer({"tl": tinygrad_lite}).complete
+    print(json.dumps([offered, complete("tl.flow", 0), complete("tl.arr", 0)]))
+    """
+    offered, *completed = json.loads(run_python(code, TOP))
+    assert set(offered) == {*tl.__all__, *tl.ops.__all__}
+    assert completed == ["tl.flow(", "tl.array_split("]  # and not tl.arrays
+
+
 def test_public_names_stay_what_they_are_once_every_module_is_imported():
     """A module tinygrad_lite/graph.py, say, would replace the function `graph` when imported."""
     code = """

@@ -41,8 +41,8 @@ def test_the_table_of_the_skip_networks(FG):
             dy = grad(y, t[row.name], ONES).data
             assert row.second.own.norm == pytest.approx(np.linalg.norm(dy))
     assert found.rows[0].note == "paths oppose"
-    assert "only in G" in found.table()
-    assert "as in F" in found.table()
+    for column in ("only in G", "F has it too"):
+        assert column in str(found)
 
 
 def test_the_order_of_the_two_does_not_matter_to_the_numbers(FG):
@@ -71,8 +71,8 @@ def test_a_cap_never_takes_a_common_path_for_one_of_its_own():
 def test_two_outputs_of_one_name_are_told_apart(FG):
     F, G, _ = FG
     F.name = G.name = "loss"
-    table = compare(F, G, gradient=ONES).table()
-    for column in ("|dloss (1)|", "|dloss (2)|", "only in loss (2)", "as in loss (1)"):
+    table = str(compare(F, G, gradient=ONES))
+    for column in ("|dloss (1)|", "|dloss (2)|", "only in loss (2)", "loss (1) has it too"):
         assert column in table
 
 

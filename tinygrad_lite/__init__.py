@@ -69,3 +69,7 @@ def __getattr__(name: str) -> Any:
 
     value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ops, *(name for name in globals() if name.startswith("__"))})

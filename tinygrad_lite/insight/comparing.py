@@ -127,7 +127,7 @@ class Comparison(Drawing):
             [f"|d{f}|", *(number(row.first.norm) for row in rows)],
             [f"|d{g}|", *(number(row.second.norm) for row in rows)],
             *([header, *own] for header, own in lacking.items() if {*own} - {"-"}),
-            [f"as in {f}", *(str(row.second.common or "-") for row in rows)],
+            [f"{f} has it too", *(str(row.second.common or "-") for row in rows)],
             ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
             ["", *(row.note for row in rows)],
         ]
@@ -157,7 +157,10 @@ class Comparison(Drawing):
             shares = tuple((share, c) for share, c in parts if share is not None)
             rows.append(Bar(row.name, shares, f"{common or '-'} / {own or '-'}  {row.note}"))
         title = f"what the gradient of {self.second} is made of"
-        legend = [(BLUE, f"paths as in {self.first}"), (ORANGE, f"paths only in {self.second}")]
+        legend = [
+            (BLUE, f"paths that {self.first} has too"),
+            (ORANGE, f"paths only in {self.second}"),
+        ]
         caption = (
             f"{self.note} Beside each bar: norm and signed share of both parts. Shares sum to "
             "100 %, and norms do not add up."
@@ -217,7 +220,7 @@ def compare(
     >>> with scope("square"):
     ...     F = w * w
     >>> print(compare(F, F - 3.0 * w))
-    parameter  |dF|  |dG|     only in G       as in F  coherence
+    parameter  |dF|  |dG|     only in G  F has it too  coherence
     w          4.00  1.00  3.00  -300 %  4.00  +400 %       0.14  paths oppose
 
     Raises: ValueError if the two share no parameter of that name, or a name means two
