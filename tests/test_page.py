@@ -708,3 +708,18 @@ def test_a_notebook_shows_it_in_a_sandboxed_frame(chromium, tmp_path, G):
     finally:
         chromium.switch_to.default_content()
     assert not page.problems()
+
+
+@pytest.mark.parametrize(("room", "scrolls"), [(1200, False), (900, False), (300, True)])
+def test_the_picture_of_a_result_fits_a_notebook_or_scrolls(chromium, tmp_path, G, room, scrolls):
+    host = tmp_path / "notebook.html"
+    cell = f'<div style="width:{room}px">{tl.graph(G)._repr_html_()}</div>'
+    host.write_text(f'<!DOCTYPE html><meta charset="utf-8"><title>host</title>{cell}', "utf-8")
+    page = Page(chromium, host).open()
+    picture, cell = (
+        page.run(f"return document.querySelector('svg').{what}")
+        for what in ("getBoundingClientRect().width", "parentNode.scrollWidth")
+    )
+    assert (cell > room) == scrolls
+    assert picture == pytest.approx(cell, abs=1)
+    assert not page.problems()

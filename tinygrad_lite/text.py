@@ -91,6 +91,18 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
+def first_lines(text: str, most: int) -> str:
+    """At most so many lines of a text, and how many more there are."""
+    lines = text.split("\n")
+    more = len(lines) - most
+    return "\n".join(lines[:most] + [and_more(more)] * (more > 0))
+
+
+def and_more(n: int) -> str:
+    """What a console says instead of so many lines."""
+    return f"… {n:,} more; print(...) shows all"
+
+
 def fit_cells(text: str, width: int) -> str:
     """The beginning of a text that fits into `width` places of a terminal; some letters take
     two."""

@@ -81,6 +81,15 @@ def extent(document: str) -> tuple[float, float]:
     return float(width), float(height)
 
 
+def fit_width(document: str) -> str:
+    """An SVG as HTML: narrowed to the room there is, as long as its letters can be read; what is
+    wider then scrolls."""
+    least = 0.375 * extent(document)[0]
+    style = f"max-width:100%;min-width:{least:.0f}pt;height:auto"
+    shown = document.replace("<svg ", f'<svg style="{style}" ', 1)
+    return f'<div style="overflow-x:auto">{shown}</div>\n'
+
+
 def parse(document: str) -> ET.Element:
     """The elements of an SVG, without their namespace."""
     return ET.fromstring(document.replace(f'xmlns="{SVG}"', "", 1))

@@ -1,26 +1,69 @@
-"""Text tables and the few ways numbers are written in them."""
+"""Tables, as text and as HTML, and the few ways numbers are written in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from html import escape
+
+from ..text import and_more
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns in plain text: the first flush left, the others flush right.
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells below a header, with a text above the whole and one below it.
 
-    A last column whose header is empty holds remarks, and is flush left too.
+    The first column stands flush left, the others flush right. A last column whose header
+    is empty holds remarks, and is flush left too.
     """
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    remark = len(header) - 1 if not header[-1] else None
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in (0, remark) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    above: str = ""
+    below: str = ""
+
+    @property
+    def sides(self) -> list[str]:
+        """Where the text of each column stands: "left" or "right"."""
+        last = "right" if self.header[-1] else "left"
+        return ["left", *["right"] * (len(self.header) - 2), last]
+
+    def first(self, most: int) -> Table:
+        """At most so many of the rows, and below them how many more there are."""
+        more = len(self.rows) - most
+        if more <= 0:
+            return self
+        below = f"{and_more(more)}\n{self.below}".rstrip()
+        return replace(self, rows=self.rows[:most], below=below)
+
+    def __str__(self) -> str:
+        lines = [self.header, *self.rows] if self.rows else []
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        to = ["<" if side == "left" else ">" for side in self.sides]
+        aligned = ("  ".join(map("{:{}{}}".format, line, to, widths)).rstrip() for line in lines)
+        return "\n".join(filter(None, (self.above, *aligned, self.below)))
+
+    def html(self) -> str:
+        """The same for a page: every cell on one line."""
+        styles = [f"text-align:{side};white-space:nowrap;padding:.2em .8em" for side in self.sides]
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            shown = zip(cells, styles, strict=True)
+            return "".join(f'<{tag} style="{style}">{escape(x)}</{tag}>' for x, style in shown)
+
+        above, below = (
+            f'<p style="white-space:pre-line">{escape(text)}</p>\n' if text else ""
+            for text in (self.above, self.below)
+        )
+        if not self.rows:
+            return above + below
+        rows = "".join(f"<tr>{line(row, 'td')}</tr>\n" for row in self.rows)
+        return (
+            f'{above}<table style="font-variant-numeric:tabular-nums;margin:.5em 0">\n'
+            f"<thead><tr>{line(self.header, 'th')}</tr></thead>\n"
+            f"<tbody>\n{rows}</tbody>\n</table>\n{below}"
+        )
 
 
 def percent(share: float | None) -> str:

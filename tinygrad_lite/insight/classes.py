@@ -19,7 +19,7 @@ import numpy as np
 
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
-from ..drawing.table import count, percent, table
+from ..drawing.table import Table, count, percent
 from ..recorded.nodes import Edge
 from ..recorded.outcome import receipts, shares_of, title
 from ..recorded.trace import Trace, coherence, scope_entered, trace
@@ -34,24 +34,29 @@ OTHER = "other"  # the key of what a cap has put together
 REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PathClass(Piece):
     """All paths with one key: how many, what they carry together, and its signed share of
     the gradient (None where the gradient vanishes)."""
 
     numbers = ("count", "norm", "share")
+    header = ("paths", "|part|", "share")
 
     count: int
-    contribution: np.ndarray = field(repr=False, compare=False)
+    contribution: np.ndarray = field(compare=False)
     share: float | None
 
+    def cells(self) -> tuple[str, ...]:
+        """Its row in the table, without the key."""
+        return count(self.count), number(self.norm), percent(self.share)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
     """The classes of the paths from an output to `wrt`, by key, and the gradient they
     sum to."""
 
-    classes: dict[Any, PathClass] = field(repr=False)
+    classes: dict[Any, PathClass]
 
     def __getitem__(self, key: Any) -> PathClass:
         return self.classes[key]
@@ -67,14 +72,12 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
         return coherence((found.contribution for found in self.values()), self.gradient)
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """A row a class."""
         paths = count_of_paths(sum(found.count for found in self.values()))
         head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
-        rows = [
-            (text(key), count(found.count), number(found.norm), percent(found.share))
-            for key, found in self.items()
-        ]
-        return f"{head}\n{table(('class', 'paths', '|part|', 'share'), rows)}"
+        rows = [(text(key), *found.cells()) for key, found in self.items()]
+        return Table(("class", *PathClass.header), rows, head)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""

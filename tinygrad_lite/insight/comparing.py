@@ -20,7 +20,8 @@ import numpy as np
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, Direction, Scale
 from ..drawing.render import svg
-from ..drawing.table import percent, table
+from ..drawing.svg import fit_width
+from ..drawing.table import Table, percent
 from ..recorded.measure import norm
 from ..recorded.nodes import computation_of
 from ..recorded.states import State
@@ -30,7 +31,7 @@ from ..text import number, oneline
 from ..views.boxes import diagram
 from ..views.looks import picture
 from .classes import OTHER, REST, By, PathClasses, classify
-from .result import Drawing, Numbers, plain
+from .result import Drawing, Item, Numbers, plain
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Side(Numbers):
 
     numbers = ("norm", "state", "coherence", "common", "own")
 
-    classes: PathClasses
+    classes: PathClasses = field(repr=False)
     common: Part | None
     own: Part | None
 
@@ -82,19 +83,24 @@ class Side(Numbers):
         return {**super().to_json(), "classes": self.classes.to_json()["classes"]}
 
 
-@dataclass(frozen=True)
-class Row(Numbers):
+@dataclass(frozen=True, repr=False)
+class Row(Item):
     """One parameter in both computations, and a remark on it ("" for none)."""
 
     numbers = ("name", "first", "second", "note")
+    header = ("parameter", "|first|", "|second|", "")
 
     name: str
     first: Side
     second: Side
     note: str
 
+    def cells(self) -> tuple[str, ...]:
+        """What all rows have in the table."""
+        return self.name, number(self.first.norm), number(self.second.norm), self.note
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Comparison(Drawing):
     """The gradients of two computations with respect to the parameters they share."""
 
@@ -103,19 +109,12 @@ class Comparison(Drawing):
     first: str
     second: str
     rows: tuple[Row, ...]
-    outputs: tuple[Tensor, Tensor] = field(repr=False, compare=False)
-    cotangents: tuple[Any, Any] = field(repr=False, compare=False)
+    outputs: tuple[Tensor, Tensor] = field(compare=False)
+    cotangents: tuple[Any, Any] = field(compare=False)
     note: str = ""  # a sentence to put above the table, if any
 
-    def table(self) -> str:
-        """One line a parameter: norms, parts by path with signed shares, coherence."""
-        header, *rows = self.cells()
-        return "\n".join(filter(None, (self.note, table(header, rows))))
-
-    __str__ = table
-
-    def cells(self) -> list[list[str]]:
-        """The table's header and lines."""
+    def table(self) -> Table:
+        """A row a parameter: norms, parts by path with signed shares, coherence."""
         f, g, rows = self.first, self.second, self.rows
         lacking = {
             f"only in {f}": [str(row.first.own or "-") for row in rows],
@@ -131,7 +130,8 @@ class Comparison(Drawing):
             ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
             ["", *(row.note for row in rows)],
         ]
-        return [list(line) for line in zip(*columns, strict=True)]
+        header, *lines = zip(*columns, strict=True)
+        return Table(header, lines, self.note)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
@@ -168,20 +168,11 @@ class Comparison(Drawing):
         return stack(svg(*pictures), bars(rows, title, legend, caption.lstrip()))
 
     def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
-        """Table and pictures as one HTML page."""
+        """Pictures and table as one HTML page."""
         title = escape(f"{self.first} and {self.second}")
-        body = f"{self._repr_html_()}\n{self.svg(fold, direction)}"
-        return PAGE.format(title=title, body=body)
-
-    def _repr_html_(self) -> str:
-        def line(cells: list[str], tag: str) -> str:
-            return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-        header, *rows = self.cells()
-        note = f"<p>{escape(self.note)}</p>\n" if self.note else ""
-        body = "".join(f"{line(row, 'td')}\n" for row in rows)
-        head = f"<thead>{line(header, 'th')}</thead>"
-        return f"{note}<table>\n{head}\n<tbody>\n{body}</tbody>\n</table>"
+        return PAGE.format(
+            title=title, body=fit_width(self.svg(fold, direction)) + self.table().html()
+        )
 
 
 PAGE = """<!doctype html>
@@ -189,9 +180,7 @@ PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <style>
 :root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ margin: 2rem; }} svg {{ max-width: 100%; height: auto; }}
-td, th {{ padding: .2rem .8rem; text-align: right; font-variant-numeric: tabular-nums; }}
-td:first-child, th:first-child, td:last-child {{ text-align: left; }}
+body {{ margin: 2rem; }}
 </style>
 {body}
 </html>

@@ -30,7 +30,7 @@ from ..backward import messages
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.render import svg
-from ..drawing.table import percent, table
+from ..drawing.table import Table, percent
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Edge
 from ..recorded.outcome import LAW, Receipts, eps_of, shares_of, title
@@ -47,7 +47,7 @@ from .result import Breakdown, Drawing, attributes
 SHARE = "share of the gradient that travels here: width, and number"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flow(Breakdown, Drawing):
     """How the gradient of an output with respect to `wrt` flows through the graph.
 
@@ -55,8 +55,8 @@ class Flow(Breakdown, Drawing):
     vanishes, as the share of nothing is not defined; `note` then says why.
     """
 
-    trace: Trace = field(repr=False, compare=False)
-    by_use: dict[tuple[Value, int], float] = field(repr=False, compare=False)
+    trace: Trace = field(compare=False)
+    by_use: dict[tuple[Value, int], float] = field(compare=False)
 
     @cached_property
     def shares(self) -> Mapping[Edge, float]:
@@ -78,7 +78,8 @@ class Flow(Breakdown, Drawing):
                 found[name] = found.get(name, 0.0) + part
         return MappingProxyType(found)
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """A row an edge, the largest share first."""
         nodes = self.graph.nodes
         rows = [
             (
@@ -90,7 +91,7 @@ class Flow(Breakdown, Drawing):
             for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9))
         ]
         head = self.heading("the flow of the gradient of")
-        return f"{head}\n{table(('from', 'into', 'share', ''), rows)}" if rows else head
+        return Table(("from", "into", "share", ""), rows, head)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, ClassVar
 
 from ..backward import seed
@@ -10,11 +11,12 @@ from ..drawing.picture import Direction, Entry, Look, Picture, Scale
 from ..recorded.nodes import Computation, computation_of
 from ..stepping.record import Passes
 from ..tensor import Tensor
+from ..text import first_lines
 from ..views.boxes import Wire, diagram
 from ..views.looks import picture
 from ..views.page_data import steps_page
 from ..views.text_tree import text_tree
-from .result import Drawing, attributes, plain
+from .result import LINES, ROWS, Drawing, attributes, plain
 
 NODE = (
     "id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient", "state",
@@ -35,6 +37,15 @@ class Graph(Drawing, Computation):
 
     def __str__(self) -> str:
         return text_tree(self)
+
+    def __repr__(self) -> str:
+        return first_lines(str(self), LINES)
+
+    def text_html(self) -> str:
+        """The text tree, unfolded on request: it says what the picture says."""
+        tree = escape(first_lines(str(self), ROWS))
+        style = "font-family:monospace;line-height:1.2;white-space:pre"
+        return f'<details><summary>as text</summary><pre style="{style}">{tree}</pre></details>\n'
 
     def to_json(self) -> dict[str, Any]:
         """Node-link data, as `networkx.node_link_graph(data, edges="edges")` reads it."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import describe
 from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
-from ..drawing.table import count, percent, table
+from ..drawing.table import Table, count, percent
 from ..recorded.nodes import Edge
 from ..recorded.outcome import (
     ARRIVED,
@@ -41,7 +41,7 @@ STYLES: tuple[tuple[str, Dash], ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Path(Piece):
     """One path, its edges in the order of the computation, from `wrt` to the output.
 
@@ -51,10 +51,11 @@ class Path(Piece):
     """
 
     numbers = ("scopes", "edges", "norm", "share", "state")
+    header = ("through", "edges", "|part|", "share", "")
 
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
-    contribution: np.ndarray = field(repr=False, compare=False)
+    contribution: np.ndarray = field(compare=False)
     share: float | None
     outcome: Outcome = ARRIVED
 
@@ -63,15 +64,21 @@ class Path(Piece):
         """What became of the gradient on it."""
         return self.outcome.state
 
+    def cells(self) -> tuple[str, ...]:
+        """Its row in the table."""
+        through = " > ".join(map(oneline, self.scopes)) or "direct"
+        size, share = number(self.norm), percent(self.share)
+        return through, str(len(self.edges)), size, share, str(self.outcome)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Paths(Breakdown, Drawing, Sequence[Path]):
     """The paths from an output to `wrt`, shortest first, and the gradient they sum to."""
 
     numbers = (*Breakdown.numbers, "paths")
 
-    paths: tuple[Path, ...] = field(repr=False)
-    graph: Graph = field(repr=False)
+    paths: tuple[Path, ...]
+    graph: Graph
 
     @overload
     def __getitem__(self, index: int) -> Path: ...
@@ -88,19 +95,10 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
         return coherence((path.contribution for path in self), self.gradient)
 
-    def __str__(self) -> str:
-        rows = [
-            (
-                " > ".join(map(oneline, path.scopes)) or "direct",
-                str(len(path.edges)),
-                number(path.norm),
-                percent(path.share),
-                str(path.outcome),
-            )
-            for path in self
-        ]
+    def table(self) -> Table:
+        """A row a path."""
         head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
-        return f"{head}\n{table(('through', 'edges', '|part|', 'share', ''), rows)}"
+        return Table(Path.header, [path.cells() for path in self], head)
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,

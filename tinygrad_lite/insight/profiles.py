@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, cast, overload
 
@@ -26,7 +26,7 @@ from ..backward import messages
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
-from ..drawing.table import table
+from ..drawing.table import Table
 from ..recorded.measure import narrow, norm
 from ..recorded.outcome import (
     ARRIVED,
@@ -45,19 +45,20 @@ from ..recorded.trace import cotangent, operands
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
-from .result import Chart, Numbers
+from .result import Chart, Item
 
 BAR = 32  # characters
 
 
-@dataclass(frozen=True, slots=True)
-class Layer(Numbers):
+@dataclass(frozen=True, slots=True, repr=False)
+class Layer(Item):
     """One layer: the norm of the gradient at its results (None where a layer is a lone
     parameter) and of that of its parameters (None if it has none), what became of it, how
     the size relates to the next layer's towards the output, and the verdict on it ("" if
     nothing is wrong)."""
 
     numbers = ("name", "signal", "parameters", "ratio", "state", "verdict")
+    header = ("layer", "|at result|", "|parameters|", "of the next", "")
 
     name: str
     signal: float | None
@@ -76,15 +77,21 @@ class Layer(Numbers):
         """What layers are compared by: the parameters' norm, else that of the signal."""
         return self.parameters if self.parameters is not None else self.signal or 0.0
 
+    def cells(self) -> tuple[str, ...]:
+        """Its row in the table, without the bar."""
+        sizes = ("-" if x is None else number(x) for x in (self.signal, self.parameters))
+        ratio = "-" if self.ratio is None else f"×{number(self.ratio, 2)}"
+        return oneline(self.name, 60), *sizes, ratio, self.verdict
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Profile(Chart, Sequence[Layer]):
     """The layers of a computation, in its order; `culprit` says which op shrinks or grows
     the gradient most, where a layer vanishes or explodes."""
 
     numbers = ("output", "culprit", "layers")
 
-    layers: tuple[Layer, ...] = field(repr=False)
+    layers: tuple[Layer, ...]
     output: str
     culprit: str
 
@@ -98,24 +105,19 @@ class Profile(Chart, Sequence[Layer]):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """A row a layer, with a bar for its size."""
         sizes = [layer.size for layer in self if 0 < layer.size < math.inf]
         high = max(sizes, default=1.0)
         low = min([*sizes, high / 10])  # at least a decade, so that near sizes look near
         rows = [
-            (
-                oneline(layer.name, 60),
-                "-" if layer.signal is None else number(layer.signal),
-                "-" if layer.parameters is None else number(layer.parameters),
-                "-" if layer.ratio is None else f"×{number(layer.ratio, 2)}",
-                f"{bar(layer.size, low, high)}  {layer.verdict}".rstrip(),
-            )
+            (*row, f"{bar(layer.size, low, high)}  {verdict}".rstrip())
             for layer in self
+            for *row, verdict in [layer.cells()]
         ]
         head = f"the gradient of {self.output}, layer by layer"
         axis = f"|parameters|, log axis from {number(low)} to {number(high)}"
-        body = table(("layer", "|at result|", "|parameters|", "to next", ""), rows)
-        return "\n".join(filter(None, (head, body, axis, self.culprit)))
+        return Table(Layer.header, rows, head, f"{axis}\n{self.culprit}".rstrip())
 
     def svg(self) -> str:
         """A bar for each layer, on a log axis."""

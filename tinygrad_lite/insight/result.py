@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..drawing.picture import Direction, Picture
 from ..drawing.render import encode, png, svg
+from ..drawing.svg import fit_width
+from ..drawing.table import Table
 from ..files import json_text, save_file, strict
 from ..recorded.measure import narrow, norm
 from ..recorded.nodes import Edge
 from ..recorded.states import State
 from ..text import number
+
+LINES = 60  # of a table, in a console
+ROWS = 1000  # in a notebook, where they scroll
+UNDRAWABLE = (RuntimeError, ValueError)  # no Graphviz here; too large for it
 
 
 class Numbers:
@@ -58,6 +66,20 @@ def json_number(x: np.longdouble) -> float | str:
     return held if isinstance(held, float) else str(x)
 
 
+class Item(Numbers):
+    """One of the things that an answer lists: `cells` are its row in the table, `header` says
+    what they are."""
+
+    __slots__ = ()
+    header: ClassVar[tuple[str, ...]]
+    cells: Callable[[], tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        shown = zip(self.header, self.cells(), strict=True)
+        row = ", ".join(f"{what} {cell}".strip() for what, cell in shown if cell)
+        return f"{type(self).__name__}({row})"
+
+
 class Result:
     """An answer: numbers as attributes, text by `str`, and a file by `save`."""
 
@@ -92,12 +114,35 @@ class Result:
 
 
 class Chart(Numbers, Result):
-    """An answer that is shown as a picture: .svg or .png."""
+    """An answer that is shown as a table, and as a picture: .svg or .png.
+
+    A console shows the first rows of the table, a notebook the picture and the table.
+    """
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png")
+    table: Callable[[], Table]
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def __repr__(self) -> str:
+        return str(self.table().first(LINES))
+
+    def _repr_svg_(self) -> str | None:
+        with suppress(*UNDRAWABLE):
+            return self.svg()
+        return None
+
+    def _repr_html_(self) -> str:
+        try:
+            shown = fit_width(self.svg())
+        except UNDRAWABLE as error:
+            shown = f"<p>{escape(str(error))}</p>\n"
+        return f'{shown}<div style="overflow:auto;max-height:40em">\n{self.text_html()}</div>'
+
+    def text_html(self) -> str:
+        """What stands below the picture in a notebook."""
+        return self.table().first(ROWS).html()
 
 
 class Drawing(Chart):
@@ -128,7 +173,7 @@ class Drawing(Chart):
         save_file(path, self.suffixes, content)
 
 
-class Piece(Numbers):
+class Piece(Item):
     """A piece of a gradient, and its signed share of it (None where the gradient vanishes)."""
 
     __slots__ = ()
@@ -141,14 +186,14 @@ class Piece(Numbers):
         return norm(self.contribution)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Breakdown(Numbers):
     """The gradient of an output with respect to `wrt`, which is broken down into parts, and a
     remark on these; `state` says what became of it."""
 
     numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "state", "note")
 
-    gradient: np.ndarray = field(repr=False)
+    gradient: np.ndarray
     output: str
     wrt: str
     note: str

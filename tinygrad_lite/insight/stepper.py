@@ -14,10 +14,11 @@ from ..recorded.nodes import computation_of
 from ..recorded.trace import cotangent
 from ..stepping.record import Passes
 from ..tensor import Tensor
+from ..text import and_more
 from ..views.keys import Walker
 from ..views.page_data import steps_page
 from .graphs import Graph
-from .result import Result
+from .result import LINES, Result
 
 
 class source_lines(Block):
@@ -61,6 +62,11 @@ class Steps(Result, Passes):
             say("there are no steps: nothing was computed")
         elif not interact(Walker(self)):
             say(str(self))
+
+    def __repr__(self) -> str:
+        more = [and_more(len(self) - LINES)] * (len(self) > LINES)
+        hint = "each step whole: print(...), or .interactive() to walk through them"
+        return "\n".join([self.note, *map(repr, self[:LINES]), *more, hint])
 
     def page(self) -> str:
         """The page as HTML."""

@@ -102,6 +102,11 @@ class Step:
     source: tuple[str, int] | None = None
 
     @property
+    def place(self) -> str:
+        """Which step it is, as ``backward 3/10 (step 13)``."""
+        return f"{self.direction} {self.number}/{self.total} (step {self.index + 1})"
+
+    @property
     def equation(self) -> str:
         """What the op computed, as ``h = W @ x``."""
         return f"{self.output.name} = {self.call}"
@@ -130,7 +135,7 @@ class Step:
 
     def lines(self, width: int = 80) -> list[str]:
         """The step as text, in lines of at most `width` characters."""
-        head = f"{self.direction} {self.number}/{self.total} (step {self.index + 1})"
+        head = self.place
         if self.scope:
             head += f"  {oneline('/'.join(self.scope), 24)}"
         head = clip(head, width)
@@ -175,6 +180,9 @@ class Step:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return clip(f"{self.place}: {self.rule.replace(chr(10), '; ')}", 100)
 
 
 def labelled(rows: Iterable[tuple[str, str]], width: int) -> list[str]:

@@ -1,0 +1,122 @@
+"""Results at home: what a console and a notebook show."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from nets import deep_net, skip_networks
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, compare, flow, graph, path_classes, paths, profile, steps
+from tinygrad_lite.drawing import render
+from tinygrad_lite.drawing.table import Table
+from tinygrad_lite.views.boxes import LARGEST
+
+SVG = "{http://www.w3.org/2000/svg}"
+DRAWN = ("graph", "paths", "flow", "compare")
+CHARTS = ("path_classes", "profile")
+
+
+def ask(question):
+    """An answer about the skip networks; their W1 has a name that is markup."""
+    F, G, t = skip_networks(34)
+    t["W1"].name = '<b>&"W1'
+    G.backward(np.ones(4))
+    return {
+        "graph": lambda: graph(G),
+        "paths": lambda: paths(G, t["W1"]),
+        "flow": lambda: flow(G, t["W1"]),
+        "compare": lambda: compare(F, G, gradient=np.ones(4)),
+        "path_classes": lambda: path_classes(G, t["W1"]),
+        "profile": lambda: profile(G),
+        "steps": lambda: steps(G),
+    }[question]()
+
+
+# A console
+
+
+@pytest.mark.parametrize("question", [*DRAWN, *CHARTS])
+def test_the_repr_of_a_result_is_its_text(question):
+    assert repr(ask(question)) == str(ask(question))
+
+
+def test_the_repr_of_steps_is_a_line_each():
+    found = ask("steps")
+    note, *lines, hint = repr(found).split("\n")
+    assert note == "The gradients are those of L = sum(G)."
+    assert lines == list(map(repr, found))
+    assert lines[2] == "forward 3/10 (step 3): z = sigmoid(#8)"
+    assert lines[12] == "backward 3/10 (step 13): dL/d#13 = g; dL/db3 = g"
+    assert "print(...)" in hint
+    assert ".interactive()" in hint
+
+
+def test_the_repr_of_a_large_result_is_a_page_and_says_how_much_is_left_out():
+    y, x, _ = deep_net(100, skip=True)
+    for found in (graph(y), flow(y, x), path_classes(y, x, "depth"), profile(y)):
+        lines = repr(found).split("\n")
+        (left,) = re.findall(r"^… (\d+) more; print\(\.\.\.\) shows all$", repr(found), re.M)
+        assert len(lines) < 66
+        assert len(lines) - 1 + int(left) == str(found).count("\n") + 1
+    assert repr(profile(y)).endswith(profile(y).culprit)  # what stands below a table stays
+    assert repr(steps(y)).count("\n") < 66
+    assert f"… {len(steps(y)) - 60} more; print(...) shows all" in repr(steps(y))
+
+
+def test_the_elements_of_results_are_a_readable_line():
+    first = [ask(question)[0] for question in ("paths", "profile")]
+    classes, found = ask("path_classes"), ask("compare")
+    assert list(map(repr, [*first, *classes.values(), found.rows[0]])) == [
+        "Path(through f1 > f2, edges 7, |part| 0.304, share +102 %)",
+        "Layer(layer f1, |at result| 0.578, |parameters| 0.300, of the next ×0.42)",
+        "PathClass(paths 1, |part| 0.304, share +102 %)",
+        "PathClass(paths 1, |part| 0.122, share -1.7 %)",
+        'Row(parameter <b>&"W1, |first| 0.122, |second| 0.274, paths oppose)',
+    ]
+
+
+# A notebook
+
+
+@pytest.mark.parametrize("question", [*DRAWN, *CHARTS])
+def test_a_notebook_gets_one_picture_and_the_table(question):
+    found = ask(question)
+    cell = ET.fromstring(f"<div>{found._repr_html_()}</div>")
+    (picture,) = cell.iterfind(f"div/{SVG}svg")
+    drawn = ET.fromstring(found._repr_svg_())
+    assert picture.attrib.pop("style").startswith("max-width:100%;")
+    assert ET.tostring(picture).strip() == ET.tostring(drawn)
+    if question == "graph":
+        assert cell.findtext("div/details/pre") == str(found)
+    else:
+        table = found.table()
+        rows = [tuple(x.text or "" for x in row) for row in cell.iter("tr")]
+        assert rows == [tuple(table.header), *map(tuple, table.rows)]
+        assert table.above in "".join(cell.itertext())
+        assert table.below in "".join(cell.itertext())
+
+
+def test_what_cannot_be_drawn_is_said_above_the_table(monkeypatch):
+    def refuse(source):
+        raise RuntimeError("there is no <Graphviz> here")
+
+    monkeypatch.setattr(render, "layout", refuse)
+    assert ask("paths")._repr_svg_() is None
+    cell = ET.fromstring(f"<div>{ask('paths')._repr_html_()}</div>")
+    assert cell.findtext("p") == "there is no <Graphviz> here"
+    assert len(list(cell.iter("tr"))) == 3
+    x = Tensor(1.0, requires_grad=True)
+    for _ in range(LARGEST):
+        x = tl.tanh(x)
+    assert "the picture would have" in graph(x)._repr_html_()
+
+
+def test_a_long_table_of_a_notebook_says_how_much_is_left_out():
+    table = Table(("i", "i²"), [(str(i), str(i * i)) for i in range(5)], "squares", "all of them")
+    assert str(table.first(2)) == "\n".join(
+        ["squares", "i  i²", "0   0", "1   1", "… 3 more; print(...) shows all", "all of them"]
+    )
+    assert table.first(5) is table
+    assert table.first(2).html().count("<tr>") == 3
