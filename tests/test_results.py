@@ -1,10 +1,16 @@
-"""Results at home: what a console and a notebook show."""
+"""Results at home: what a console and a notebook show, and what users of graphviz expect."""
 
+import json
+import os
 import re
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import graphviz
 import numpy as np
 import pytest
+from conftest import require
 from nets import deep_net, skip_networks
 
 import tinygrad_lite as tl
@@ -120,3 +126,84 @@ def test_a_long_table_of_a_notebook_says_how_much_is_left_out():
     )
     assert table.first(5) is table
     assert table.first(2).html().count("<tr>") == 3
+
+
+# Users of the graphviz package
+
+
+@pytest.mark.parametrize("question", DRAWN)
+def test_the_source_is_the_drawing_in_dot(question, tmp_path):
+    found = ask(question)
+    found.save(tmp_path / "g.dot")
+    assert found.source == (tmp_path / "g.dot").read_text("utf-8")
+    assert found.source.count("digraph {") == (2 if question == "compare" else 1)
+    assert graphviz.Source(found.source).source == found.source
+
+
+@pytest.mark.parametrize("question", DRAWN)
+def test_pipe_gives_what_save_writes(question, tmp_path):
+    found = ask(question)
+    found.save(tmp_path / "g.svg")
+    assert found.pipe() == found.pipe("svg") == (tmp_path / "g.svg").read_bytes()
+    assert found.pipe(encoding="utf-8") == found._repr_svg_()
+    with pytest.raises(ValueError, match=r"the format is one of svg, png, .*dot.*, but got 'gif'"):
+        found.pipe("gif")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for dot is a shell script")
+@pytest.mark.parametrize(
+    "how",
+    [
+        {}, {"filename": "x"}, {"filename": "x.gv", "cleanup": True}, {"filename": "a/./x.y"},
+        {"filename": "x", "directory": "b/c"}, {"directory": "b"}, {"filename": "./x"},
+        {"filename": "x", "format": "dot"},
+    ],
+)  # fmt: skip
+def test_render_writes_the_files_that_graphviz_does(how, tmp_path, monkeypatch):
+    script = 'for last; do case $last in -T*) format=${last#-T};; esac; done; : > "$last.$format"'
+    (tmp_path / "dot").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    found = ask("paths")
+    made = []
+    for drawing in (graphviz.Digraph(format="svg"), found):
+        folder = tmp_path / type(drawing).__name__
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        returned = drawing.render(**how)
+        made.append((returned, {path.relative_to(folder) for path in folder.rglob("*")}))
+    assert made[0] == made[1]
+    assert Path(returned).read_bytes() == found.pipe(how.get("format", "svg"))
+    if not how.get("cleanup"):
+        assert Path(returned).with_suffix("").read_text("utf-8") == found.source
+
+
+def test_render_leaves_no_file_where_it_cannot_draw(tmp_path):
+    with pytest.raises(ValueError, match="the format is one of"):
+        ask("flow").render(tmp_path / "x", format="gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_render_opens_what_it_drew(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(graphviz, "view", opened.append)
+    drawn = ask("flow").render(tmp_path / "x", view=True)
+    assert opened == [drawn] == [f"{tmp_path / 'x'}.svg"]
+
+
+# Users of NetworkX
+
+
+def test_to_networkx_is_the_json_read_back(tmp_path):
+    nx = require("networkx")
+    found = ask("graph")
+    found.save(tmp_path / "g.json")
+    read = nx.node_link_graph(json.loads((tmp_path / "g.json").read_text()), edges="edges")
+    assert type(found.to_networkx()) is nx.MultiDiGraph
+    assert nx.utils.graphs_equal(found.to_networkx(), read)
+
+
+def test_to_networkx_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "networkx", None)
+    with pytest.raises(RuntimeError, match="pip install networkx"):
+        ask("graph").to_networkx()

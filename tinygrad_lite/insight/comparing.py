@@ -18,8 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..drawing.bars import Bar, bars, stack
-from ..drawing.picture import BLUE, ORANGE, Direction, Scale
-from ..drawing.render import svg
+from ..drawing.picture import BLUE, ORANGE, Direction, Picture, Scale
 from ..drawing.svg import fit_width
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
@@ -104,7 +103,7 @@ class Row(Item):
 class Comparison(Drawing):
     """The gradients of two computations with respect to the parameters they share."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".html")
+    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".dot", ".html")
 
     first: str
     second: str
@@ -139,17 +138,20 @@ class Comparison(Drawing):
         rows = plain(self.rows)
         return {"first": self.first, "second": self.second, "parameters": rows, **note}
 
-    def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
-        """Both computations on one scale, and a stacked bar of signed shares a parameter."""
+    def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
+        """Both computations as data, on one scale."""
         drawn = [
             diagram(computation_of(y, start), fold)
             for y, start in zip(self.outputs, self.cotangents, strict=True)
         ]
         scale = Scale.of(wire.magnitude for d in drawn for wire in d.wires)
-        pictures = [
+        return [
             replace(picture(d, direction, scale), heading=name)
             for d, name in zip(drawn, (self.first, self.second), strict=True)
         ]
+
+    def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
+        """Both computations, and a stacked bar of signed shares a parameter."""
         rows = []
         for row in self.rows:
             common, own = row.second.common, row.second.own
@@ -165,7 +167,7 @@ class Comparison(Drawing):
             f"{self.note} Beside each bar: norm and signed share of both parts. Shares sum to "
             "100 %, and norms do not add up."
         )
-        return stack(svg(*pictures), bars(rows, title, legend, caption.lstrip()))
+        return stack(super().svg(fold, direction), bars(rows, title, legend, caption.lstrip()))
 
     def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """Pictures and table as one HTML page."""

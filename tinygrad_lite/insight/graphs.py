@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..backward import seed
 from ..drawing.picture import Direction, Entry, Look, Picture, Scale
+from ..files import strict
 from ..recorded.nodes import Computation, computation_of
 from ..stepping.record import Passes
 from ..tensor import Tensor
@@ -62,6 +63,17 @@ class Graph(Drawing, Computation):
                 for e in self.edges
             ],
         }  # fmt: skip
+
+    def to_networkx(self) -> Any:
+        """The same as a `networkx.MultiDiGraph`, with the node-link data as its attributes.
+
+        Raises: RuntimeError where NetworkX is not installed.
+        """
+        try:
+            import networkx as nx
+        except ImportError:
+            raise RuntimeError("to_networkx needs NetworkX; run: pip install networkx") from None
+        return nx.node_link_graph(strict(self.to_json()), edges="edges")
 
     def picture(
         self,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, overload
 
+import graphviz
 import numpy as np
 
 from ..drawing.picture import Direction, Picture
 from ..drawing.render import encode, png, svg
 from ..drawing.svg import fit_width
 from ..drawing.table import Table
-from ..files import json_text, save_file, strict
+from ..files import file_path, json_text, save_file, strict, whole_file
 from ..recorded.measure import narrow, norm
 from ..recorded.nodes import Edge
 from ..recorded.states import State
@@ -86,7 +88,7 @@ class Result:
     suffixes: ClassVar[tuple[str, ...]]
     # What files are made of: a result has those of them that its suffixes need.
     to_json: Callable[[], dict[str, Any]]
-    picture: Callable[..., Picture]
+    pictures: Callable[..., Sequence[Picture]]
     svg: Callable[..., str]
     page: Callable[..., str]
 
@@ -107,7 +109,7 @@ class Result:
             case ".json":
                 return json_text(self.to_json()).encode()
             case ".pdf" | ".dot":
-                return encode(suffix, self.picture(**how))
+                return encode(suffix, *self.pictures(**how))
             case ".png":
                 return png(self.svg(**how))
         return self.svg(**how).encode()
@@ -149,17 +151,71 @@ class Drawing(Chart):
     """An answer that is drawn on the graph of a computation."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".pdf", ".dot")
+    picture: Callable[..., Picture]
+
+    def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
+        """The drawing as data: what stands one below the other."""
+        return [self.picture(fold, direction)]
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """The drawing as SVG; `fold` and `direction` as in `save`."""
-        return svg(self.picture(fold, direction))
+        return svg(*self.pictures(fold, direction))
+
+    @property
+    def source(self) -> str:
+        """The drawing in DOT, Graphviz's language; of a comparison, one graph after the other."""
+        return self.pipe("dot", encoding="utf-8")
+
+    @overload
+    def pipe(self, format: str = ..., *, encoding: None = ...) -> bytes: ...
+    @overload
+    def pipe(self, format: str = ..., *, encoding: str) -> str: ...
+    def pipe(self, format: str = "svg", *, encoding: str | None = None) -> bytes | str:
+        """What `save` writes into a file of this format; with an encoding, as a str.
+
+        Raises: ValueError for a format that `save` does not write; else as `save`.
+        """
+        suffix = f".{format}"
+        if suffix not in self.suffixes:
+            known = ", ".join(name[1:] for name in self.suffixes)
+            raise ValueError(f"the format is one of {known}, but got {format!r}")
+        data = self.content(suffix)
+        return data if encoding is None else data.decode(encoding)
+
+    def render(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        format: str = "svg",
+        directory: str | os.PathLike[str] | None = None,
+        view: bool = False,
+        cleanup: bool = False,
+    ) -> str:
+        """Write the drawing as the `graphviz` package does: its DOT source into `filename`
+        ("Digraph.gv" if None) in `directory`, made where there is none, the drawing beside it
+        under that name with the format as one more suffix, whose path is returned. `cleanup`
+        leaves out the source, `view` opens the drawing in what the system opens such files with.
+
+        Raises: as `pipe`, and as the system does where a file cannot be written.
+        """
+        contents = {f".{format}": self.pipe(format)}
+        if not cleanup:
+            contents[""] = self.source.encode()
+        path = Path(directory or "", file_path("Digraph.gv" if filename is None else filename))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, data in contents.items():
+            with whole_file(Path(f"{path}{suffix}")) as file:
+                file.write(data)
+        drawn = f"{path}.{format}"
+        if view:
+            graphviz.view(drawn)
+        return drawn
 
     def save(
         self, path: str | os.PathLike[str], *, fold: bool | None = None, direction: Direction = "LR"
     ) -> None:
         """Write the drawing into a file, by its suffix: .svg, .png, .pdf or .dot; a graph also
         as .json, or as .html, the page on which it is stepped through (see `steps`); a
-        comparison as .svg, .png, or .html (pictures and table).
+        comparison as .svg, .png, .dot, or .html (pictures and table).
 
         `direction` is "LR" (left to right) or "TB" (top to bottom). `fold` says whether
         scopes are drawn as one box each: True, False, or None for only if there are more
