@@ -327,3 +327,9 @@ def test_gradients_that_were_wrong_at_single_points():
         tl.conv_transpose2d(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), padding=1)
     ones = np.ones((1, 1, 64, 64), np.float16)
     assert tl.conv2d(ones, ones).item() == 4096
+
+
+def test_what_has_enough_axes_is_joined_as_it_is():
+    a, b = Tensor([1.0], requires_grad=True), Tensor([2.0])
+    assert np.hstack([a, b]).inputs == (a, b)
+    assert np.atleast_1d(a) is a

@@ -72,7 +72,10 @@ def at_least(function: Callable[[Any], Any]) -> Callable[..., Any]:
     """NumPy's atleast_nd on Tensors."""
 
     def apply(*arrays: Array) -> Any:
-        made = [reshape(x, function(np.broadcast_to(0, np.shape(x))).shape) for x in arrays]
+        made = []
+        for x in arrays:
+            shape = function(np.broadcast_to(0, np.shape(x))).shape
+            made.append(operand(x) if shape == np.shape(x) else reshape(x, shape))
         return made[0] if len(made) == 1 else tuple(made)
 
     apply.__name__ = apply.__qualname__ = function.__name__
