@@ -517,9 +517,10 @@ def test_networkx_reads_the_json(tmp_path):
     for node in g:
         np.testing.assert_array_equal(read.nodes[node.id]["value"], node.value)
     for e in g.edges:
+        found = read.edges[e.source, e.target, e.slot]
+        assert found["skip"] is e.skip
         if e.contribution is not None:
-            found = read.edges[e.source, e.target, e.slot]["contribution"]
-            np.testing.assert_array_equal(found, e.contribution)
+            np.testing.assert_array_equal(found["contribution"], e.contribution)
 
 
 def test_the_json_is_strict_where_numbers_are_not(tmp_path):

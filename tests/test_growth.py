@@ -101,6 +101,7 @@ QUESTIONS = {
     "flow": flow,
     "flow as text": lambda y, x: str(flow(y, x)),
     "path_classes": lambda y, x: path_classes(y, x, keep=8),
+    "classes by skips": lambda y, x: path_classes(y, x, "skips", keep=8),
     "profile": lambda y, x: str(tl.profile(y)),
     "compare": lambda y, x: str(compare(y, y, x, keep=8)),
     "text": lambda y, x: str(graph(y)),

@@ -77,13 +77,16 @@ def test_paths_sum_to_the_gradient_and_shares_to_one(seed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.sampled_from(["scope", "depth"]))
+@given(seeds, st.sampled_from(["scope", "depth", "skips"]))
 def test_a_class_is_the_sum_of_its_paths(seed, by):
     output, parameters = random_graph(seed)
     every = path_classes(output, wrt=parameters, by=by)
     for p, classes in zip(parameters, every, strict=True):
         walked = paths(output, wrt=p)
-        keys = [path.scopes if by == "scope" else len(path.scopes) for path in walked]
+        keys = [
+            {"scope": p.scopes, "depth": len(p.scopes), "skips": sum(e.skip for e in p.edges)}[by]
+            for p in walked
+        ]
         assert set(keys) == set(classes)
         for key, found in classes.items():
             members = [path for path, k in zip(walked, keys, strict=True) if k == key]
@@ -430,7 +433,7 @@ def test_errors_say_what_to_do():
             question(F, wrt=stranger, gradient=ONES)
         with pytest.raises(TypeError, match="must be"):
             question(F, wrt="W1", gradient=ONES)
-    with pytest.raises(ValueError, match=r"'scope', 'depth' or a function"):
+    with pytest.raises(ValueError, match=r"'scope', 'depth', 'skips' or a function"):
         path_classes(F, wrt=t["W1"], by="colour", gradient=ONES)
 
 

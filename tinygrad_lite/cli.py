@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from .files import check_target, json_text
-from .insight.classes import path_classes
+from .insight.classes import NAMED, path_classes
 from .insight.comparing import Comparison, compare
 from .insight.flows import Flow, flow
 from .insight.graphs import Graph, graph
@@ -148,8 +148,8 @@ def show_graph(args: Namespace) -> None:
 
 @command(
     "tinygrad-lite paths examples/skip_networks.py:G --wrt W1", Paths, WRT,
-    option("--by", "group the paths by the scopes they enter, or by how many",
-           choices=["scope", "depth"]),
+    option("--by", "group the paths by the scopes they enter, by how many, or by how many skips "
+           "they take", choices=NAMED),
     OUTPUT, JSON,
 )  # fmt: skip
 def show_paths(args: Namespace) -> None:
@@ -179,8 +179,8 @@ def show_profile(args: Namespace) -> None:
     option("other", "the second tensor: a name in the same script, or FILE.py:NAME",
            metavar="NAME"),
     WRT,
-    option("--by", "how paths are grouped: by the scopes they enter, or by how many",
-           choices=["scope", "depth"], default="scope"),
+    option("--by", "how paths are grouped: by the scopes they enter, by how many, or by how many "
+           "skips they take", choices=NAMED, default="scope"),
     OUTPUT, JSON,
 )  # fmt: skip
 def show_compare(args: Namespace) -> None:

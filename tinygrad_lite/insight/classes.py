@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 
@@ -29,7 +29,9 @@ from ..value import Value
 from .jacobians import check_sum, sends
 from .result import Breakdown, Chart, Piece, plain
 
-By = Literal["scope", "depth"] | Callable[[Edge], Any]
+Named = Literal["scope", "depth", "skips"]
+By = Named | Callable[[Edge], Any]
+NAMED: tuple[str, ...] = get_args(Named)
 OTHER = "other"  # the key of what a cap has put together
 REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
@@ -108,12 +110,16 @@ def path_classes(
     """The paths from `output` back to `wrt`, grouped by a key, with exact counts and sums.
 
     ``by="scope"`` groups paths by the scopes they enter, in order; ``by="depth"`` by how
-    many they enter; a function maps each Edge of ``graph(output)`` to a key of its own
-    (None for none), and the key of a path is their sum, in the order of the computation.
-    Of more than `keep` keys at one value the smallest contributions go on together, under
-    the key "other": the sum stays exact, and the work grows at most as the number of edges
-    times `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is
-    the cotangent of an output that is not a scalar.
+    many they enter; ``by="skips"`` by how many joins they pass straight, each an add, subtract,
+    concatenate or stack of a value with what was computed from it. A function maps each Edge
+    of ``graph(output)`` to a key of its own (None for none), and the key of a path is their
+    sum, in the order of the computation: ``by=lambda e: (e.target,) if e.skip else None``
+    tells which joins.
+
+    Of more than `keep` keys at one value the smallest contributions go on together, under the
+    key "other": the sum stays exact, and the work grows at most as the number of edges times
+    `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is the
+    cotangent of an output that is not a scalar.
 
     >>> from tinygrad_lite import Tensor, path_classes, scope
     >>> h = x = Tensor(1.0, requires_grad=True)
@@ -127,6 +133,8 @@ def path_classes(
     1 3 1.5
     2 3 0.75
     3 1 0.125
+    >>> [found.count for found in path_classes(h, wrt=x, by="skips").values()]
+    [1, 3, 3, 1]
 
     Raises: ValueError if the output does not depend on `wrt`, `by` is another string, or
     `keep` is not positive; TypeError where one requires no gradient, or keys are not hashable
@@ -154,8 +162,9 @@ def classify(
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient)
-    if not callable(by) and by not in ("scope", "depth"):
-        raise ValueError(f"by must be 'scope', 'depth' or a function of an Edge, but is {by!r}")
+    if not callable(by) and by not in NAMED:
+        names = ", ".join(map(repr, NAMED))
+        raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
     key: Any = None if callable(by) else Key(tuple) if by == "scope" else 0
     ends = set(wrt)
     start = Bundle([key], [1], np.asarray(traced.start)[None])
@@ -277,6 +286,8 @@ def merge(here: Bundle | None, keys: list[Any], counts: list[int], parts: np.nda
 
 def key_of_step(by: By, traced: Trace, target: Value, slot: int) -> Any:
     """What a step into `target`, through a slot, adds to the key of a path."""
+    if by == "skips":
+        return int((target, slot) in traced.skips)
     if not callable(by):
         name = scope_entered(target.inputs[slot], target)
         return None if name is None else (name,) if by == "scope" else 1

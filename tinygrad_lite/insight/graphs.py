@@ -58,7 +58,7 @@ class Graph(Drawing, Computation):
             "edges": [
                 {
                     "source": e.source, "target": e.target, "key": e.slot, "slot": e.slot,
-                    "traffic": e.traffic, "contribution": plain(e.contribution),
+                    "skip": e.skip, "traffic": e.traffic, "contribution": plain(e.contribution),
                 }
                 for e in self.edges
             ],

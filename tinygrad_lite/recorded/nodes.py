@@ -6,9 +6,9 @@ for every edge which gradient went back through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..backward import messages
 from ..operation import blocked
 from ..text import oneline
 from ..value import Value
+from .joins import straight_uses
 from .lines import Line, Place, place_of
 from .measure import norm
 from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts, title
@@ -88,14 +89,22 @@ class Edge:
     """One use of a value: `source` (an operand's id) goes into slot `slot` of `target`.
 
     `contribution` is the gradient that `target` sent back through it, in the shape of the
-    source; None if none was computed.
+    source; None if none was computed. `straight` gives the uses, as (target, slot), that pass
+    a join straight (joins.py); they are looked for when it is first called.
     """
 
     source: int
     target: int
     slot: int
     contribution: np.ndarray | None = field(repr=False, compare=False)
-    outcome: Outcome = NOWHERE
+    outcome: Outcome
+    straight: Callable[[], Set[tuple[int, int]]] = field(repr=False, compare=False)
+
+    @property
+    def skip(self) -> bool:
+        """Whether it passes a join straight: `target` adds, subtracts, concatenates or stacks
+        the source and what was computed from it."""
+        return (self.target, self.slot) in self.straight()
 
     @property
     def traffic(self) -> State:
@@ -167,7 +176,9 @@ def computation_of(output: Value, cotangent: Any = None) -> Computation:
     nodes: list[Node] = []
     edges: list[Edge] = []
     ids: dict[Value, int] = {}
-    for value in ancestors([output]):
+    values = ancestors([output])
+    straight = cache(lambda: {(ids[target], slot) for target, slot in straight_uses(values)})
+    for value in values:
         sources: dict[int, int] = {}
         for slot, x in enumerate(value.inputs):
             if isinstance(x, Value):
@@ -180,7 +191,8 @@ def computation_of(output: Value, cotangent: Any = None) -> Computation:
         nodes.append(node_of(len(nodes), value, value.scope, g, arrived.get(value)))
         for slot, source in sources.items():
             outcome = edge_outcome(nodes[source], value, slot, used.get((value, slot)))
-            edges.append(Edge(source, ids[value], slot, sent.get((value, slot)), outcome))
+            part = sent.get((value, slot))
+            edges.append(Edge(source, ids[value], slot, part, outcome, straight))
     return Computation(tuple(nodes), tuple(edges))
 
 

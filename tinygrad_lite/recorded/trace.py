@@ -21,6 +21,7 @@ from ..backward import seed
 from ..tensor import Tensor
 from ..text import oneline
 from ..value import Value
+from .joins import Use, straight_uses
 from .measure import norm
 from .nodes import Computation, Edge, computation_of
 
@@ -37,6 +38,11 @@ class Trace:
     def order(self) -> list[Value]:
         """The values between, oldest first."""
         return sorted(self.within, key=lambda value: value.index)
+
+    @cached_property
+    def skips(self) -> set[Use]:
+        """The uses of the whole computation that pass a join straight."""
+        return straight_uses(ancestors([self.output]))
 
     @cached_property
     def graph(self) -> Computation:
