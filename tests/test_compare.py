@@ -161,7 +161,7 @@ def test_every_picture_is_the_same_byte_for_byte(tmp_path):
 def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch, FG):
     F, G, t = FG
     calls = Counter()
-    places = [(boxes, "mark_skips"), (boxes, "folded_parts"), (render, "layout")]
+    places = [(boxes, "folded_parts"), (render, "layout")]
     for module, name in places:
         function = getattr(module, name)
 

@@ -231,25 +231,6 @@ def test_the_skip_of_G_and_nothing_else_is_marked():
     ]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
-def test_a_skip_leads_around_at_least_two_ops(pairs):
-    """networkx enumerates the ways that a marked arrow leads around."""
-    nx = require("networkx")
-    values = [Tensor(1.0, True, name="x")]
-    for a, b in pairs:
-        values.append(values[a % len(values)] + values[b % len(values)])
-    joined = diagram(graph(values[-1])).wires
-    drawn = nx.DiGraph((w.source, w.target) for w in joined)
-    for wire in joined:
-        around = [
-            way
-            for way in nx.all_simple_paths(drawn, wire.source, wire.target)
-            if len(way) > 3  # both ends and at least two boxes between
-        ]
-        assert wire.skip == bool(wire.main and around)
-
-
 @pytest.mark.parametrize(
     "compute",
     [lambda a, b: a - b, lambda a, b: a / b, lambda a, b: a**b, lambda a, b: a % b,
@@ -343,7 +324,6 @@ def counted(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     count(boxes, "folded_parts")
-    count(boxes, "mark_skips")
     count(render, "layout")
     return calls
 
@@ -361,7 +341,7 @@ def test_a_graph_is_folded_and_laid_out_once_for_each_picture(
     require("typst" if name.endswith("pdf") else "json")
     y = residual(blocks)
     graph(y).save(tmp_path / name)
-    assert counted == dict.fromkeys(("folded_parts", "mark_skips", "layout"), pictures)
+    assert counted == dict.fromkeys(("folded_parts", "layout"), pictures)
     if name.endswith("html"):
         counted.clear()
         tl.steps(y).save(tmp_path / name)

@@ -13,9 +13,10 @@ from test_growth import calls
 from test_paths import assert_law
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, compare, grad, graph, path_classes, paths, scope, tanh
+from tinygrad_lite import Tensor, compare, flow, grad, graph, path_classes, paths, scope, tanh
 from tinygrad_lite.ancestors import ancestors
 from tinygrad_lite.recorded import joins, nodes
+from tinygrad_lite.views.boxes import diagram
 
 JOINS = {"add", "subtract", "concatenate", "stack"}
 
@@ -153,6 +154,7 @@ def test_the_first_block_does_not_differ_from_the_others(where):
         y, _, _ = residual(4, where, first)
         g = graph(y)
         assert [e.slot for e in g.edges if e.skip] == [0] * 4
+        assert sum(wire.skip for wire in diagram(g, fold=False).wires) == 4
 
 
 def test_which_joins_are_passed_is_a_function_of_the_edge():
@@ -181,6 +183,35 @@ def test_two_networks_are_compared_by_skips():
     assert str(by_skips) == str(by_scope)  # the paths that G alone has are those over its skip
     row = by_skips.rows[0]
     assert (list(row.first.classes), list(row.second.classes)) == ([0], [0, 1])
+
+
+# What is drawn
+
+
+def test_an_arrow_is_a_skip_if_all_that_it_stands_for_is_one():
+    x = tanh(leaf("x"))
+    with scope("encoder"):
+        e = tanh(x * 2.0)
+    with scope("middle"):
+        m = tl.sigmoid(e)
+    with scope("decoder"):
+        d = tl.concatenate([e, m])
+    with scope("block"):
+        h = d + tanh(d)
+    g = graph(h.sum())
+    parts = {part.id: part.names[0] for part in diagram(g, True).parts}
+    ends = [(parts.get(w.source), parts.get(w.target), w.skip) for w in diagram(g, True).wires]
+    assert ("encoder", "decoder", True) in ends
+    assert ("decoder", "block", False) in ends  # the join is inside: this is the branch too
+    assert sum(skip for *_, skip in ends) == 1
+
+
+def test_a_legend_says_what_a_skip_is():
+    x = leaf("x", 0.5)
+    y = (x + tanh(x)).sum()
+    y.backward()
+    for picture in (graph(y).picture(), flow(y, x).picture()):
+        assert "skip: joins what was computed from it" in {entry.text for entry in picture.legend}
 
 
 # No cliff

@@ -39,7 +39,7 @@ from ..recorded.trace import Trace, operands, scope_entered, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
-from ..views.looks import picture
+from ..views.looks import SKIP, picture
 from .graphs import Graph
 from .jacobians import check_conserved, is_foreign, pushforward
 from .result import Breakdown, Drawing, attributes
@@ -128,7 +128,7 @@ class Flow(Breakdown, Drawing):
         opposing = any(part < 0 for part in self.shares.values())
         legend = [
             *[Entry(SHARE, Look(4, BLUE))] * bool(self.shares),
-            *[Entry("around other ops", Look(4, ORANGE))] * skips,
+            *[Entry(SKIP, Look(4, ORANGE))] * skips,
             *[Entry("negative: opposes the gradient", Look(3, BLUE, "dashed"))] * opposing,
         ]
         note = f" ({self.note})" if self.note else ""

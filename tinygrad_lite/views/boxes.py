@@ -8,7 +8,7 @@ handed to whatever draws it.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix  # which takes tuples too
@@ -40,7 +40,6 @@ class Wire:
 
     An arrow from an op to the box of its named result stands for no edge but for that
     value as a whole: `value` is its node, and the gradient is all that arrived there.
-    `skip` is true where the same value reaches the target a longer way too.
     """
 
     id: str
@@ -50,7 +49,12 @@ class Wire:
     value: Node | None = None
     slot: str = ""
     main: bool = True  # not from a leaf: the layout keeps these straight
-    skip: bool = False
+
+    @cached_property
+    def skip(self) -> bool:
+        """Whether all that it stands for passes a join straight. An arrow into a folded box that
+        hides the join stands for the branch as well: it is none."""
+        return bool(self.edges) and all(edge.skip for edge in self.edges)
 
     @cached_property
     def traffic(self) -> State:
@@ -148,10 +152,7 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     for id, edges in joint.items():
         if len(edges) > 1:
             wires[id] = replace(wires[id], edges=tuple(edges))
-    arrows = tuple(wires.values())
-    if len(boxes) <= LARGEST:  # the sets of boxes in mark_skips grow with its square
-        arrows = mark_skips(arrows)
-    return Diagram(graph, parts, tuple(boxes.values()), arrows, tuple(elements))
+    return Diagram(graph, parts, tuple(boxes.values()), tuple(wires.values()), tuple(elements))
 
 
 def slot(node: Node, edge: Edge) -> str:
@@ -162,23 +163,6 @@ def slot(node: Node, edge: Edge) -> str:
         return "" if len(node.tensor.inputs) == 1 else str(edge.slot + 1)
     name = node.inputs[edge.slot]
     return name[1:] if name in ("x1", "x2") else name
-
-
-def mark_skips(wires: tuple[Wire, ...]) -> tuple[Wire, ...]:
-    """The wires, those marked that lead around at least two other ops."""
-    # For each box, as bits of an int, the boxes that lead to it over at least one, two and
-    # three arrows. All wires into a box come before those out of it: its sets are complete.
-    bit: dict[str, int] = {}
-    one, two, three = (defaultdict[str, int](int) for _ in range(3))
-    for wire in wires:
-        source, target = wire.source, wire.target
-        one[target] |= one[source] | bit.setdefault(source, 1 << len(bit))
-        two[target] |= one[source]
-        three[target] |= two[source]
-    return tuple(
-        replace(wire, skip=True) if wire.main and three[wire.target] & bit[wire.source] else wire
-        for wire in wires
-    )
 
 
 # Boxes

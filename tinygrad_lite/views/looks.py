@@ -18,6 +18,7 @@ from .boxes import Diagram, Wire
 from .text_tree import text_tree
 
 ORDER = list(State)
+SKIP = "skip: joins what was computed from it"  # in legends
 
 
 def picture(
@@ -129,7 +130,7 @@ def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
         sample = Look(shown.width, COLOURS[shown.colour], shown.dash)
         entries.append(Entry(f"{shown.words}: {span}", sample))
     if any(wire.skip and wire.traffic is State.GRADIENT for wire in wires):
-        entries.append(Entry("skip: around other ops", Look(4, ORANGE, "dashed")))
+        entries.append(Entry(SKIP, Look(4, ORANGE, "dashed")))
     order = [state for state in reversed(ORDER) if state in seen]
     entries += [Entry(APPEARANCE[s].words, gradient_look(seen[s], scale)) for s in order]
     if any(wire.slot for wire in wires):
