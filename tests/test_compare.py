@@ -235,7 +235,7 @@ def script(tmp_path):
         (["paths", "{}:G"], "2 paths from sum(G) to W"),
         (["paths", "{}:G", "--by", "depth"], "2 paths in 2 classes"),
         (["paths", "{}:G", "--by", "skips"], "2 paths in 1 class"),
-        (["compare", "{}:F", "G", "--by", "skips"], "as in F"),
+        (["compare", "{}:F", "G", "--by", "skips"], "F has it too"),
         (["flow", "{}:G", "--wrt", "W"], "matmul #4   +90 %"),
         (["profile", "{}:F"], "the gradient of sum(F), layer by layer"),
         (["compare", "{}:F", "G"], "only in G"),
