@@ -51,6 +51,7 @@ LAYERS = [
     "drawing/",
     "views/",
     "insight/",
+    "script.py",
     "cli.py",
 ]
 # The two that nobody imports: what a user imports, and what `python -m tinygrad_lite` runs.
