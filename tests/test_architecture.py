@@ -52,6 +52,7 @@ LAYERS = [
     "views/",
     "insight/",
     "script.py",
+    "target.py",
     "cli.py",
 ]
 # The two that nobody imports: what a user imports, and what `python -m tinygrad_lite` runs.

@@ -1,6 +1,7 @@
 """The command line, as a user meets it: one process a call."""
 
 import errno
+import json
 import os
 import shlex
 import signal
@@ -123,12 +124,13 @@ def test_mistakes_are_one_sentence(folder):
 
     assert "'none.py' does not exist" in answer("none.py:loss")
     assert "'.' is a folder" in answer(".:loss")
-    assert "as FILE.py:NAME, for example net.py:loss; got 'net.py'" in answer("net.py")
+    assert "as FILE.py:NAME, for example net.py:loss or " in answer("net.py")
     assert "left nothing under the name los; its tensors include loss" in answer("net.py:los")
     assert "its tensors include weight, loss" in answer("net.py:qqqq")
     assert "count in net.py is not a Tensor but int" in answer("net.py:count")
     assert "ends in .gif; use one of .svg, " in answer("net.py:loss", "-o", "g.gif")
     assert "the folder 'no' does not exist" in answer("net.py:loss", "-o", "no/g.svg")
+    assert "has no suffix; use one of .svg" in answer("net.py:loss", "-o", "")
     assert not list(folder.glob("g.*"))
 
 
@@ -168,6 +170,189 @@ def test_help_has_a_worked_line_for_each_command(tmp_path):
     assert [line.split()[1] for line in examples] == list(COMMANDS.choices)
     for name, example in zip(COMMANDS.choices, examples, strict=True):
         assert f"\n{example}\n" in run(name, "--help", cwd=tmp_path).stdout
+
+
+# Attributes, keys and indices (tests/test_target.py has what else a name may be)
+
+
+@pytest.mark.parametrize("name", ["net.loss", "L[0]", 'out["a:b"]', "out['y', -1]"])
+def test_a_tensor_inside_of_something_is_taken(inside, name):
+    assert run("graph", f"inside.py:{name}", cwd=inside).stdout.startswith("found = multiply")
+    assert run("compare", f"inside.py:{name}", "L[0]", cwd=inside).stdout.startswith("parameter")
+
+
+@pytest.fixture(scope="module")
+def inside(folder):
+    """A script that keeps a tensor in an object, a list and a dict, and one in a function."""
+    (folder / "inside.py").write_text(
+        "from types import SimpleNamespace\nfrom tinygrad_lite import Tensor\n"
+        "found = Tensor(2.0, True, name='w') * 2.0\nfound.name = 'found'\n"
+        "net, L = SimpleNamespace(loss=found), [found]\nout = {'a:b': found, ('y', -1): found}\n"
+        "def main():\n    hidden = found * 3.0\nmain()\n"
+    )
+    return folder
+
+
+def test_a_tensor_inside_of_a_function_is_told_how_to_leave_it(inside):
+    said = sentence(run("graph", "inside.py:hidden", cwd=inside))
+    assert "stands inside main() (inside.py, line 7): return it there" in said
+
+
+# What a script does besides
+
+
+LOUD = """
+import atexit, ctypes, logging, os, subprocess, sys, threading, time
+from tinygrad_lite import Tensor
+
+logging.basicConfig(stream=sys.stdout, level="INFO", format="NOISE %(message)s")
+atexit.register(print, "NOISE at exit")
+atexit.register(os.write, 1, b"NOISE at exit, unbuffered\\n")
+atexit.register(logging.info, "at exit, logged")
+print("NOISE")
+os.write(1, b"NOISE, unbuffered\\n")
+sys.__stdout__.write("NOISE to the stream it was\\n")
+subprocess.run([sys.executable, "-c", "print('NOISE of another process')"])
+ctypes.CDLL(None).puts(b"NOISE of C")
+x = Tensor(3.0, True)
+y = x * x
+
+def later():
+    while threading.main_thread().is_alive():
+        print("NOISE of a thread")
+        time.sleep(0.001)
+    print("NOISE of a thread, last")
+
+threading.Thread(target=later).start()
+"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["", "sys.exit(0)", "sys.stdout.close()", "os.close(1)",
+     "sys.stdout = sys.stderr = open(os.devnull, 'w')"],
+)  # fmt: skip
+def test_nothing_that_a_script_writes_mixes_into_the_answer(tmp_path, monkeypatch, last):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is kept back may come later
+    (tmp_path / "loud.py").write_text(f"{LOUD}\n{last}\n")
+    done = run("graph", "loud.py:y", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0, "y = multiply ()\n├─ x (), parameter   not computed\n└─ → x   not computed\n"
+    )  # fmt: skip
+    kinds = {line for line in done.stderr.splitlines() if line.startswith("NOISE")}
+    closed = last.startswith("sys.stdout.close")  # then logging itself fails
+    assert len(kinds) == (9 if closed else 10), done.stderr
+
+
+def test_a_mistake_is_told_where_the_script_took_the_streams_away(tmp_path):
+    (tmp_path / "quiet.py").write_text(
+        "import os, sys\nsys.stdout = sys.stderr = open(os.devnull, 'w')\n"
+    )
+    assert "left nothing under the name y" in sentence(run("graph", "quiet.py:y", cwd=tmp_path))
+
+
+ORDINARY = """
+import argparse, multiprocessing, os, pickle
+from dataclasses import dataclass
+from tinygrad_lite import Tensor
+
+@dataclass
+class Point:
+    x: "float"
+
+def square(point):
+    return Point(point.x ** 2)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rate", type=float, default=1.0)
+    rate = parser.parse_args().rate
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        point = pool.apply(square, [Point(3.0)])
+    assert pickle.loads(pickle.dumps(point)) == Point(9.0)
+    assert os.environ["MPLBACKEND"] == "Agg"  # so that matplotlib.pyplot.show() opens no window
+    start = float(input("start? "))
+    y = Tensor(point.x * rate * start, True) * 1.0
+"""
+
+
+def test_a_script_has_arguments_input_processes_and_plots_as_ever(tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    (tmp_path / "ordinary.py").write_text("\ufeff" + ORDINARY, "utf-8", newline="\r\n")
+    (tmp_path / "input.txt").write_text("5\n")
+    done = shell("step ordinary.py:y -- --rate 2 <input.txt", tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"start? ")
+    assert b"makes     y   90.0" in done.stdout
+    done = run("graph", "ordinary.py:y", "--", "--help", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: ordinary.py" in done.stderr
+
+
+def test_two_scripts_have_each_its_own_modules(tmp_path):
+    for name, factor in (("a", 2.0), ("b", 3.0)):
+        (tmp_path / name / "layers").mkdir(parents=True)
+        (tmp_path / name / "layers/one.py").write_text(f"factor = {factor}\n")
+        (tmp_path / name / "helper.py").write_text("from layers.one import factor\n")
+        (tmp_path / name / "net.py").write_text(
+            "from helper import factor\nfrom tinygrad_lite import Tensor\n"
+            "w = Tensor(1.0, True, name='w')\ny = w * factor\n"
+        )
+    row = run("compare", "a/net.py:y", "b/net.py:y", cwd=tmp_path).stdout.splitlines()[-1]
+    assert row.split()[:3] == ["w", "2.00", "3.00"]
+
+
+CELLS = [
+    ("markdown", "# Not code"),
+    ("code", "%matplotlib inline\nfrom tinygrad_lite import Tensor, graph, op\n!pip list\n"),
+    ("code", "%%bash\nls -l 'a b\n"),
+    ("code", ["%%time\n", "from beside import two\n", "if True:\n", "    !ls\n"]),
+    ("code", "@op\ndef cube(x):\n    return x ** 3\n@cube.vjp\ndef _(g, out, x):\n"
+             "    return g * 3 * x * x\n"),
+    ("code", "w = Tensor(two, True)\ny = cube(w)\nz = (7\n% 5)\ndisplay(graph(y))\n"
+             "def main():\n    hidden = 3\n"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    def write(*more):
+        kinds = ("cell_type", "source")
+        cells = [dict(zip(kinds, cell, strict=True)) for cell in (*CELLS, *more)]
+        (tmp_path / "nets").mkdir()
+        (tmp_path / "nets" / "beside.py").write_text("two = open('two.txt') and 2.0\n")
+        (tmp_path / "nets" / "two.txt").touch()
+        (tmp_path / "nets" / "demo.ipynb").write_text(json.dumps({"cells": cells}))
+        return tmp_path
+
+    return write
+
+
+def test_a_notebook_is_a_script(notebook):
+    """Its cells run in order and in its folder, without what only IPython can do."""
+    folder = notebook()
+    done = run("step", "nets/demo.ipynb:y", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "nets/demo.ipynb, cell 5:2\n" in done.stdout
+    assert "  code      y = cube(w)\n" in done.stdout
+    assert "rule      dL/dw = g * 3 * w * w = 1.00 * 3 * 2.00 * 2.00 = 12.0" in done.stdout
+    assert "cube ()" in done.stderr  # what it displayed
+    said = run("step", "nets/demo.ipynb:hidden", cwd=folder).stderr
+    assert "main() (demo.ipynb, cell 5, line 6)" in said
+
+
+def test_an_error_in_a_notebook_names_the_cell(notebook):
+    folder = notebook(("code", "%time\n1 / 0\n"))
+    done = run("graph", "nets/demo.ipynb:y", cwd=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'demo.ipynb, cell 6", line 2, in <module>\n    1 / 0\n' in done.stderr
+    assert done.stderr.count('File "') == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"cells": 1}', '{"cells": [{"source": ""}]}'])
+def test_what_is_no_notebook_is_one_sentence(tmp_path, text):
+    (tmp_path / "x.ipynb").write_text(text)
+    said = sentence(run("graph", "x.ipynb:y", cwd=tmp_path))
+    assert said == "tinygrad-lite: x.ipynb is not a Jupyter notebook of format 4"
 
 
 BORDERS = """

@@ -3,7 +3,8 @@
 Every command runs the user's script and looks at the tensor it left under NAME. A command
 is a function of the parsed arguments below a `@command`, and its docstring is its help.
 
-What the script prints goes to standard error, so standard output holds the result alone.
+What the script prints, then or later, goes to standard error, so standard output holds the
+result alone.
 A user's mistake is one sentence there and exit status 2; an error in the script is shown as
 Python would, with exit status 1 (see script.py).
 """
@@ -12,8 +13,14 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
+from argparse import (
+    ArgumentParser,
+    BooleanOptionalAction,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +37,7 @@ from .insight.profiles import Profile, profile
 from .insight.result import Result
 from .insight.stepper import Steps, source_lines, steps
 from .recorded.trace import named_parameters
-from .script import tensors_at
+from .target import links, split_target, tensors_at
 from .tensor import Tensor
 from .text import TRANSLITERATE
 
@@ -85,14 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             getattr(sys, name).reconfigure(errors=TRANSLITERATE)
     given = list(sys.argv[1:] if argv is None else argv)
     split = given.index("--") if "--" in given else len(given)  # what follows is the script's
-    args = PARSER.parse_args(given[:split], Namespace(rest=given[split + 1 :], json=False))
+    args = Namespace(rest=given[split + 1 :], json=False, stdout=sys.stdout)
+    PARSER.parse_args(given[:split], args)
     try:
-        if args.output:
+        if args.output is not None:
             check_target(Path(args.output), args.suffixes)
         elif closed:
             raise ValueError("standard output is closed; give -o FILE, or leave it open")
-        args.run(args)
-        sys.stdout.flush()
+        with redirect_stdout(sys.stderr):  # for what the script leaves running
+            args.run(args)
+        args.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has had enough
         discard_output()
     except (ValueError, OSError, RuntimeError) as error:
@@ -102,12 +111,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        if argv is None:  # the process ends, and the script's exit handlers may print
+            os.dup2(2, 1)
     return 0
 
 
 def discard_output() -> None:
     """Let nothing be written to standard output any more, nor complained of when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout.flush()
 
 
 def sentence(error: Exception) -> str:
@@ -117,7 +130,8 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
-TARGET = option("target", "a script and the name of a tensor in it", metavar="FILE.py:NAME")
+TARGET = option("target", "a script or notebook, and the name of a tensor in it",
+                metavar="FILE.py:NAME")  # fmt: skip
 OUTPUT = option("-o --output", "write a file instead of text; its suffix says of which kind",
                 metavar="FILE")  # fmt: skip
 JSON = option("--json", "print the numbers as JSON", action="store_true")
@@ -181,8 +195,8 @@ def show_profile(args: Namespace) -> None:
 )  # fmt: skip
 def show_compare(args: Namespace) -> None:
     """Hold the gradients of two outputs against each other, path by path."""
-    file = args.target.rpartition(":")[0]
-    targets = (args.target, args.other if ":" in args.other else f"{file}:{args.other}")
+    file, _ = split_target(args.target)
+    targets = (args.target, f"{file}:{args.other}" if links(args.other) else args.other)
     first, second = outputs = tensors_at(targets, args.rest)
     own = all(hasattr(y, "cotangent") for y in outputs)
     summed = [take_ones(y, target) for y, target in zip(outputs, targets, strict=True)]
@@ -209,7 +223,8 @@ def show_steps(args: Namespace) -> None:
     if args.output:
         found.save(args.output)
     else:
-        found.interactive()
+        with redirect_stdout(args.stdout):
+            found.interactive()
 
 
 def answer(args: Namespace, ask: Callable[[Tensor], Sequence[Any]]) -> None:
@@ -228,9 +243,9 @@ def report(args: Namespace, results: Sequence[Any], **options: Any) -> None:
     if args.output:
         results[0].save(args.output, **options)
     elif args.json:
-        print(json_text([result.to_json() for result in results]))
+        print(json_text([result.to_json() for result in results]), file=args.stdout)
     else:
-        print("\n\n".join(map(str, results)))
+        print("\n\n".join(map(str, results)), file=args.stdout)
 
 
 def take_ones(tensor: Tensor, target: str) -> bool:

@@ -1,71 +1,47 @@
-"""A user's script: run as Python would run it, and the tensors that it left.
+"""A user's script or notebook, run as Python or Jupyter would run it.
 
-An error in it is shown as Python would, without our own lines, and ends the process with exit
-status 1.
+What it writes to standard output goes to standard error. An error in it is shown as Python
+would, without our own lines, and ends the process with exit status 1.
 """
 
 from __future__ import annotations
 
+import ast
+import json
+import linecache
 import os
+import re
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import chdir, redirect_stdout
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .tensor import Tensor
+from .text import TRANSLITERATE
 
 PACKAGE = str(Path(__file__).parent) + os.sep
 
 
-def tensors_at(targets: Sequence[str], arguments: Sequence[str]) -> list[Tensor]:
-    """The tensor of each ``FILE.py:NAME``; a script that comes twice is run once."""
-    places = [split_target(target) for target in targets]
-    ran = {file: run_script(Path(file), arguments) for file in dict(places)}
-    return [tensor_named(name, ran[file], file) for file, name in places]
-
-
-def split_target(target: str) -> tuple[str, str]:
-    """The script and the name in ``FILE.py:NAME``."""
-    file, _, name = target.rpartition(":")
-    if not file or not name.isidentifier():
-        how = "say which tensor of which script as FILE.py:NAME, for example net.py:loss"
-        raise ValueError(f"{how}; got {target!r}")
-    if not Path(file).exists():
-        raise ValueError(f"the script {file!r} does not exist")
-    if Path(file).is_dir():
-        raise ValueError(f"the script {file!r} is a folder")
-    return file, name
-
-
-def tensor_named(name: str, names: dict[str, Any], file: str) -> Tensor:
-    """The tensor a script left under a name."""
-    if isinstance(names.get(name), Tensor):
-        return names[name]
-    tensors = [key for key, value in names.items() if isinstance(value, Tensor)]
-    close = get_close_matches(name, tensors, n=3, cutoff=0.5) or tensors[:8]
-    hint = f"; its tensors include {', '.join(close)}" if close else "; it left no tensor at all"
-    if name in names:
-        raise ValueError(f"{name} in {file} is not a Tensor but {type(names[name]).__name__}{hint}")
-    raise ValueError(f"{file} left nothing under the name {name}{hint}")
-
-
 def run_script(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a script as ``python FILE`` does, and give the names it left; what it prints goes to
-    standard error, and its tensors without a name are called as its variables. If it goes to
+    """Run a script as ``python FILE`` does, or the code cells of a notebook in order, and give
+    the names it left; its tensors without a name are called as its variables. If it goes to
     another folder, we come back."""
-    script, code = ModuleType("__main__"), path.read_bytes()
+    script, code = ModuleType("__main__"), sources(path)
     script.__file__ = str(path.absolute())
+    if is_notebook(path):
+        script.__dict__["display"] = print  # as Jupyter has it
     sys.modules["__main__"] = script
     sys.argv = [str(path), *arguments]
     sys.path.insert(0, str(path.resolve().parent))
+    os.environ.setdefault("MPLBACKEND", "Agg")  # so that matplotlib opens no window that waits
     try:
-        with redirect_stdout(sys.stderr), chdir("."):
-            # dont_inherit: this file's own __future__ imports are not the script's.
-            exec(compile(code, script.__file__, "exec", dont_inherit=True), script.__dict__)
+        with output_to_errors(), chdir(path.parent if is_notebook(path) else "."):
+            for called, text in code:
+                # dont_inherit: this file's own __future__ imports are not the script's.
+                exec(compile(text, called, "exec", dont_inherit=True), script.__dict__)
     except SystemExit as stop:
         if stop.code not in (None, 0):
             said = f"{stop.code}\n" if isinstance(stop.code, str) else ""
@@ -74,6 +50,70 @@ def run_script(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
         raise SystemExit(script_traceback(error)) from None
     name_by_variables(script.__dict__)
     return script.__dict__
+
+
+@contextmanager
+def output_to_errors() -> Iterator[None]:
+    """Send what is written to standard output, by whatever means, to standard error; a stream
+    that is closed or replaced meanwhile is put back."""
+    kept = os.dup(1)
+    os.dup2(2, 1)  # for programs that are started, and code that is not Python's
+    out = open(2, "w", 1, sys.stderr.encoding, TRANSLITERATE, closefd=False)  # noqa: SIM115
+    try:
+        with redirect_stdout(out), redirect_stderr(sys.stderr):
+            yield
+    finally:
+        os.dup2(2, 1)  # again, for what is still buffered: the script may have closed it
+        for stream in filter(None, (out, sys.__stdout__)):
+            with suppress(ValueError):  # it may be closed
+                stream.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a file is a Jupyter notebook, by its name."""
+    return path.suffix == ".ipynb"
+
+
+def sources(path: Path) -> list[tuple[str, str | bytes]]:
+    """The code of a script, or of each code cell of a notebook, behind what tracebacks call it."""
+    called, content = str(path.absolute()), path.read_bytes()
+    if not is_notebook(path):
+        return [(called, content)]
+    try:
+        cells = json.loads(content)["cells"]
+        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{path} is not a Jupyter notebook of format 4") from None
+    found = [(f"{called}, cell {i}", plain_cell(text)) for i, text in enumerate(texts, 1)]
+    for cell, text in found:  # so that lines of it can be shown
+        linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+    return list(found)
+
+
+def plain_cell(text: str) -> str:
+    """A cell as Python alone: what is for IPython, lines that begin with % or ! and cells in
+    another language, becomes a comment."""
+    with suppress(SyntaxError):
+        ast.parse(text)
+        return text
+    theirs = ".*" if re.match(r"\s*%%(?!time|capture)", text) else "[%!].*"
+    return re.sub(rf"(?m)^([ \t]*)({theirs})", r"\1pass  # \2", text)
+
+
+def forget_modules(folders: set[Path], loaded: set[str]) -> None:
+    """Forget what scripts imported from these folders, so that another script gets modules of
+    its own under the same names; what was `loaded` before stays."""
+    brought = set()
+    for top in {name.partition(".")[0] for name in sys.modules} - loaded:
+        module = sys.modules.get(top)
+        places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
+        if Path(places[0]).parent in folders:
+            brought.add(top)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in brought:
+            del sys.modules[name]
 
 
 def name_by_variables(names: dict[str, Any]) -> None:

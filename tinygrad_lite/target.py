@@ -1,0 +1,151 @@
+"""What ``FILE.py:NAME`` means: a tensor of a script, by its variable and, from there on, by
+attributes, keys and indices. Nothing that could be called is called."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from symtable import Function, SymbolTable, symtable
+from types import ModuleType
+from typing import Any
+
+from .script import forget_modules, run_script, sources
+from .tensor import Tensor
+
+NAMELESS = ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr")  # as symtable calls them
+Way = list[tuple[str, Any]]  # what each link of a name leads to, behind the text up to there
+
+
+def tensors_at(targets: Sequence[str], arguments: Sequence[str]) -> list[Tensor]:
+    """The tensor of each ``FILE.py:NAME``; a script that comes twice is run once."""
+    places = [(Path(file), name) for file, name in map(split_target, targets)]
+    loaded, ran = set(sys.modules), dict[Path, dict[str, Any]]()
+    for path, _ in places:
+        if (script := path.resolve()) not in ran:
+            forget_modules({other.parent for other in ran} - {script.parent}, loaded)
+            ran[script] = run_script(path, arguments)
+    return [tensor_named(name, ran[path.resolve()], path) for path, name in places]
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """The script and the name, on both sides of the first colon behind which there is a name."""
+    splits = ((target[:i], target[i + 1 :]) for i, c in enumerate(target) if c == ":")
+    file, name = next((split for split in splits if links(split[1])), ("", ""))
+    if not file:
+        raise ValueError(
+            "say which tensor of which script as FILE.py:NAME, for example net.py:loss or "
+            "'net.py:model.out[\"y\"][0]' (attributes, keys and indices, but no calls); "
+            f"got {target!r}"
+        )
+    if not Path(file).exists():
+        meant = file.replace(".", os.sep) + ".py"  # as net or pkg.net is imported
+        hint = f"; did you mean {meant!r}?" if Path(meant).exists() else ""
+        raise ValueError(f"the script {file!r} does not exist{hint}")
+    if Path(file).is_dir():
+        raise ValueError(f"the script {file!r} is a folder")
+    return file, name
+
+
+def links(name: str) -> list[ast.expr]:
+    """A name link by link: `net`, `net.layers`, `net.layers[0]`; none where it is anything but
+    attributes, keys and indices of a variable."""
+    try:
+        found = [ast.parse(name, mode="eval").body]
+        while not isinstance(link := found[0], ast.Name):
+            if isinstance(link, ast.Subscript):
+                ast.literal_eval(link.slice)
+            elif not isinstance(link, ast.Attribute):
+                return []
+            found.insert(0, link.value)
+    except (SyntaxError, ValueError):
+        return []
+    return found
+
+
+def tensor_named(name: str, names: dict[str, Any], path: Path) -> Tensor:
+    """The tensor a script left under a name."""
+    way: Way = [("", names)]
+    try:
+        for link in links(name):
+            way.append((ast.get_source_segment(name, link) or "", follow(link, way[-1][1])))
+    except Exception:  # of whatever kind: a property may raise any
+        hint = (len(way) == 1 and place_in_function(name, path)) or tensors_near(name, way)
+        raise ValueError(f"{path} left nothing under the name {name}{hint}") from None
+    found = way[-1][1]
+    if isinstance(found, Tensor):
+        return found
+    what = f"{name} in {path} is not a Tensor but {type(found).__name__}"
+    raise ValueError(f"{what}{tensors_near(name, way)}")
+
+
+def follow(link: ast.expr, x: Any) -> Any:
+    """What a link leads to from all variables, or from what the link before it led to."""
+    match link:
+        case ast.Name(id):
+            return x[id]
+        case ast.Attribute(_, attribute):
+            return getattr(x, attribute)
+        case ast.Subscript(_, index):
+            return x[ast.literal_eval(index)]
+
+
+def tensors_near(name: str, way: Way) -> str:
+    """A hint at the tensors that there are where the way to a name ended, or else before."""
+    for start in reversed(way):
+        level = [start]
+        for _ in range(8):
+            inside = (part for item in level for part in islice(parts(*item), 100))
+            level = list(islice(inside, 10_000))
+            if found := [text for text, x in level if isinstance(x, Tensor)]:
+                close = get_close_matches(name, found, n=3, cutoff=0.5) or found[:8]
+                return f"; its tensors include {', '.join(x for x in found if x in close)}"
+    return "; it left no tensor at all"
+
+
+def parts(text: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """What stands directly in a value, each behind the text that leads there."""
+    if not text:  # the variables of a script
+        yield from ((key, item) for key, item in x.items() if not key.startswith("_"))
+    elif isinstance(x, dict):
+        for key, item in x.items():
+            yield f"{text}[{json.dumps(key) if isinstance(key, str) else repr(key)}]", item
+    elif isinstance(x, (list, tuple)):
+        yield from ((f"{text}[{i}]", item) for i, item in enumerate(x))
+    elif not isinstance(x, (Tensor, ModuleType, type)):
+        yield from ((f"{text}.{key}", item) for key, item in getattr(x, "__dict__", {}).items())
+
+
+def place_in_function(name: str, path: Path) -> str:
+    """A hint at the function in which a variable stands, if any: no script leaves those."""
+    variable = ast.unparse(links(name)[0])
+    for called, table in tables(path):
+        for function in functions(table):
+            if variable in function.get_locals():
+                where = f"{Path(called).name}, line {function.get_lineno()}"
+                call = f"{function.get_name()}()"
+                return (
+                    f", which stands inside {call} ({where}): return it there and give it a name "
+                    f"outside, as in {variable} = {call}, or begin the function with "
+                    f"'global {variable}'"
+                )
+    return ""
+
+
+def tables(path: Path) -> list[tuple[str, SymbolTable]]:
+    """Which names stand where in a script, or in each cell of a notebook."""
+    codes = sources(path)  # symtable takes bytes too, and reads the encoding that they name
+    return [(called, symtable(code, called, "exec")) for called, code in codes]  # type: ignore[arg-type]
+
+
+def functions(table: SymbolTable) -> Iterator[Function]:
+    """All functions that have a name, the outer ones first."""
+    for inner in table.get_children():
+        if isinstance(inner, Function) and inner.get_name() not in NAMELESS:
+            yield inner
+        yield from functions(inner)
