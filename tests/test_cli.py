@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from conftest import require
 
 from tinygrad_lite import Tensor, graph, training
+from tinygrad_lite.cli import main
 from tinygrad_lite.text import encodable
 
 SCRIPT = """
@@ -172,6 +175,10 @@ def test_help_has_a_worked_line_for_each_command(tmp_path):
         assert f"\n{example}\n" in run(name, "--help", cwd=tmp_path).stdout
 
 
+def test_the_version_is_printed(tmp_path):
+    assert run("--version", cwd=tmp_path).stdout == f"tinygrad-lite {version('tinygrad_lite')}\n"
+
+
 # Attributes, keys and indices (tests/test_target.py has what else a name may be)
 
 
@@ -196,6 +203,51 @@ def inside(folder):
 def test_a_tensor_inside_of_a_function_is_told_how_to_leave_it(inside):
     said = sentence(run("graph", "inside.py:hidden", cwd=inside))
     assert "stands inside main() (inside.py, line 7): return it there" in said
+
+
+# Pages
+
+
+@pytest.mark.parametrize("command", ["graph", "step", "compare"])
+def test_a_page_is_written_by_its_option_and_by_its_suffix(borders, tmp_path, capsys, command):
+    other = ["w"] if command == "compare" else []
+    words = [command, f"{borders}/borders.py:y", *other]
+    for target in (("--html", tmp_path / "a.html"), ("-o", tmp_path / "b.html")):
+        assert main([*words, *map(str, target)]) == 0
+        assert capsys.readouterr() == ("", "")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert page == (tmp_path / "b.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["paths", "flow", "profile"])
+def test_where_there_is_no_page_that_is_said_before_the_script_runs(folder, capfd, command):
+    assert main([command, f"{folder}/net.py:loss", "--html", "p.html"]) == 2
+    said = "tinygrad-lite: the file name says the format, but 'p.html' ends in .html; use one of"
+    printed, complained = capfd.readouterr()
+    assert (printed, complained.count("\n")) == ("", 1)
+    assert complained.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("graph x.py:y --html p.svg", "argument --html: the name of a page ends in .html, but got"),
+        ("flow x.py:y -o p.svg --html p.html", "not allowed with argument -o/--output"),
+        ("flow x.py:y --json -o p.svg", "not allowed with argument --json"),
+        ("graph x.py:y --rate 3", "unrecognized arguments: --rate 3; see tinygrad-lite --help"),
+        ("graph x.py:y --direction up", "invalid choice: 'up'"),
+        ("graph", "required: FILE.py:NAME; see tinygrad-lite graph --help"),
+        ("", "required: COMMAND; see tinygrad-lite --help"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_one_sentence(words, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    printed, complained = capsys.readouterr()
+    assert (stopped.value.code, printed, complained.count("\n")) == (2, "", 1)
+    assert complained.startswith("tinygrad-lite: ")
+    assert said in complained
 
 
 # What a script does besides
@@ -353,6 +405,27 @@ def test_what_is_no_notebook_is_one_sentence(tmp_path, text):
     (tmp_path / "x.ipynb").write_text(text)
     said = sentence(run("graph", "x.ipynb:y", cwd=tmp_path))
     assert said == "tinygrad-lite: x.ipynb is not a Jupyter notebook of format 4"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tinygrad-lite pro", {"profile "}),
+        ("tinygrad-lite graph insi", {"inside.py:"}),
+        ("tinygrad-lite graph inside.py:", {"found", "net", "L", "out"}),
+        ("tinygrad-lite graph inside.py:found --direction ", {"LR", "TB"}),
+        ("tinygrad-lite compare inside.py:found L[0] --j", {"--json "}),
+    ],
+)
+def test_the_tab_key_completes(inside, line, expected):
+    """As the shell asks argcomplete, which has a test of its own for each shell."""
+    require("argcomplete")
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "COMP_LINE": line,
+             "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(inside / "answer"),
+             "_ARGCOMPLETE_COMP_WORDBREAKS": ":", "_ARGCOMPLETE_IFS": "|"}  # fmt: skip
+    (inside / "answer").touch()
+    shell("", inside, **asked)
+    assert set((inside / "answer").read_text().split("|")) == expected
 
 
 BORDERS = """

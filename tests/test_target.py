@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_lite import Tensor
-from tinygrad_lite.target import links, split_target, tensor_named
+from tinygrad_lite.target import complete_target, links, split_target, tensor_named
 
 SCRIPT = """
 from tinygrad_lite import Tensor
@@ -133,3 +133,15 @@ def test_a_module_is_not_a_file_but_may_have_meant_one(tmp_path, monkeypatch):
         split_target("pkg.net:loss")
     with pytest.raises(ValueError, match=r"'pkg\.other' does not exist$"):
         split_target("pkg.other:loss")
+
+
+def test_the_beginning_of_a_target_is_completed(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    Path("notes.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "%x\\ny = 1"}]}')
+    Path("nets").mkdir()
+    Path("nets.txt").touch()
+    assert complete_target("ne") == ["nets/", "net.py:"]
+    assert complete_target("no") == ["notes.ipynb:"]
+    names = ("first", "second", "rest", "file", "x")
+    assert complete_target("net.py:") == [f"net.py:{name}" for name in names]
+    assert complete_target("notes.ipynb:") == ["notes.ipynb:y"]

@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 import sys
 from argparse import (
+    Action,
     ArgumentParser,
+    ArgumentTypeError,
     BooleanOptionalAction,
     Namespace,
     RawDescriptionHelpFormatter,
@@ -23,7 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -37,16 +39,41 @@ from .insight.profiles import Profile, profile
 from .insight.result import Result
 from .insight.stepper import Steps, source_lines, steps
 from .recorded.trace import named_parameters
-from .target import links, split_target, tensors_at
+from .target import complete_target, links, split_target, tensors_at
 from .tensor import Tensor
 from .text import TRANSLITERATE
 
-PARSER = ArgumentParser(
+
+class Parser(ArgumentParser):
+    """A parser that answers a mistake with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the sentence, and where to read more."""
+        self.exit(2, f"tinygrad-lite: {message}; see {self.prog} --help\n")
+
+
+class Version(Action):
+    """The option that prints the version."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> NoReturn:
+        """Look the version up, which only then costs time, and end."""
+        from importlib import metadata
+
+        try:
+            found = metadata.version("tinygrad_lite")
+        except metadata.PackageNotFoundError:
+            found = "(not installed)"
+        print("tinygrad-lite", found)
+        parser.exit()
+
+
+PARSER = Parser(
     prog="tinygrad-lite",
     description="Look at a computation: run a script and take the tensor it left under a name.",
     epilog="examples:",
     formatter_class=RawDescriptionHelpFormatter,
 )
+PARSER.add_argument("--version", action=Version, nargs=0, help="print the version, and end")
 COMMANDS = PARSER.add_subparsers(dest="command", required=True, metavar="COMMAND")
 Run = Callable[[Namespace], None]
 Option = tuple[list[str], dict[str, Any]]
@@ -65,8 +92,22 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
             epilog=f"example:\n  {example}\n\nArguments after -- are the script's own.",
             formatter_class=RawDescriptionHelpFormatter,
         )
-        for flags, keywords in (TARGET, *options):
-            sub.add_argument(*flags, **keywords)
+        target = sub.add_argument(
+            "target", metavar="FILE.py:NAME",
+            help="a script or notebook, and a tensor in it: net.py:loss, 'net.py:out[\"y\"]'",
+        )  # fmt: skip
+        target.completer = complete_target  # type: ignore[attr-defined]  # for argcomplete
+        instead = sub.add_mutually_exclusive_group()
+        for flags, keywords in options:
+            (instead if "--json" in flags else sub).add_argument(*flags, **keywords)
+        kinds = ", ".join(result.suffixes)
+        instead.add_argument(
+            "-o", "--output", metavar="FILE", help=f"write a file instead, by its suffix: {kinds}"
+        )
+        instead.add_argument(
+            "--html", metavar="FILE.html", dest="output", type=page_name,
+            help="write the page instead, one offline file",
+        )  # fmt: skip
         sub.set_defaults(run=run, suffixes=result.suffixes)
         PARSER.epilog = f"{PARSER.epilog}\n  {example}"
         return run
@@ -84,6 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises: SystemExit where the script failed, with what is to be printed, and as argparse does.
     """
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks how a command may go on
+        from argcomplete import autocomplete
+
+        autocomplete(PARSER)
     closed = sys.stdout is None
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the shell, as with >&-
@@ -130,17 +175,20 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
-TARGET = option("target", "a script or notebook, and the name of a tensor in it",
-                metavar="FILE.py:NAME")  # fmt: skip
-OUTPUT = option("-o --output", "write a file instead of text; its suffix says of which kind",
-                metavar="FILE")  # fmt: skip
+def page_name(name: str) -> str:
+    """The name of a page. Raises: ArgumentTypeError for one that does not end so."""
+    if not name.lower().endswith(".html"):
+        raise ArgumentTypeError(f"the name of a page ends in .html, but got {name!r}")
+    return name
+
+
 JSON = option("--json", "print the numbers as JSON", action="store_true")
 WRT = option("--wrt", "a parameter, by the name of its tensor (default: every named one)",
              metavar="NAME", action="append")  # fmt: skip
 
 
 @command(
-    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg", Graph, OUTPUT,
+    "tinygrad-lite graph examples/skip_networks.py:G -o g.svg", Graph,
     option("--direction", "left to right (default) or top to bottom",
            choices=["LR", "TB"], default="LR"),
     option("--fold", "draw scopes as one box each (default: only in large graphs)",
@@ -160,7 +208,7 @@ def show_graph(args: Namespace) -> None:
     "tinygrad-lite paths examples/skip_networks.py:G --wrt W1", Paths, WRT,
     option("--by", "group the paths by the scopes they enter, by how many, or by how many skips "
            "they take", choices=NAMED),
-    OUTPUT, JSON,
+    JSON,
 )  # fmt: skip
 def show_paths(args: Namespace) -> None:
     """List the paths a gradient takes to each parameter, with their shares."""
@@ -170,15 +218,13 @@ def show_paths(args: Namespace) -> None:
         answer(args, lambda y: [paths(y, wrt) for wrt in parameters(y, args.wrt)])
 
 
-@command(
-    "tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg", Flow, WRT, OUTPUT, JSON
-)
+@command("tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg", Flow, WRT, JSON)
 def show_flow(args: Namespace) -> None:
     """Say which share of a gradient travels through each edge."""
     answer(args, lambda y: [flow(y, wrt) for wrt in parameters(y, args.wrt)])
 
 
-@command("tinygrad-lite profile examples/deep_residual.py:F", Profile, OUTPUT, JSON)
+@command("tinygrad-lite profile examples/deep_residual.py:F", Profile, JSON)
 def show_profile(args: Namespace) -> None:
     """Print the size of the gradient layer by layer, and where it is lost."""
     answer(args, lambda y: [profile(y)])
@@ -191,7 +237,7 @@ def show_profile(args: Namespace) -> None:
     WRT,
     option("--by", "how paths are grouped: by the scopes they enter, by how many, or by how many "
            "skips they take", choices=NAMED, default="scope"),
-    OUTPUT, JSON,
+    JSON,
 )  # fmt: skip
 def show_compare(args: Namespace) -> None:
     """Hold the gradients of two outputs against each other, path by path."""
@@ -210,7 +256,6 @@ def show_compare(args: Namespace) -> None:
 
 @command(
     "tinygrad-lite step examples/skip_networks.py:G --html steps.html", Steps,
-    option("--html", "write one offline page instead", metavar="FILE", dest="output"),
     option("--check", "hold each rule against a finite difference", action="store_true"),
 )  # fmt: skip
 def show_steps(args: Namespace) -> None:

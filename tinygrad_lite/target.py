@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from glob import escape, glob
 from itertools import islice
 from pathlib import Path
 from symtable import Function, SymbolTable, symtable
@@ -149,3 +150,18 @@ def functions(table: SymbolTable) -> Iterator[Function]:
         if isinstance(inner, Function) and inner.get_name() not in NAMELESS:
             yield inner
         yield from functions(inner)
+
+
+def complete_target(prefix: str, **_: object) -> list[str]:
+    """How the beginning of a target may go on: with scripts and folders, and, behind the colon,
+    with the variables of the script, which is read and not run."""
+    file, colon, _name = prefix.rpartition(":")
+    if colon:
+        symbols = [x for _, table in tables(Path(file)) for x in table.get_symbols()]
+        names = [
+            x for x in symbols if x.is_assigned() and not (x.is_namespace() or x.is_imported())
+        ]
+        return [f"{file}:{name}" for name in dict.fromkeys(x.get_name() for x in names)]
+    found = sorted(glob(escape(prefix) + "*"))
+    folders = [f"{path}{os.sep}" for path in found if os.path.isdir(path)]
+    return folders + [f"{path}:" for path in found if path.endswith((".py", ".ipynb"))]
