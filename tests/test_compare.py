@@ -72,7 +72,7 @@ def test_two_outputs_of_one_name_are_told_apart(FG):
     F, G, _ = FG
     F.name = G.name = "loss"
     table = str(compare(F, G, gradient=ONES))
-    for column in ("|dloss (1)|", "|dloss (2)|", "only in loss (2)", "loss (1) has it too"):
+    for column in ("|dloss|", "|dloss (2)|", "only in loss (2)", "loss has it too"):
         assert column in table
 
 
@@ -80,7 +80,7 @@ def test_one_parameter_is_asked_for_by_itself(FG):
     F, G, t = FG
     for wrt in ("W1", t["W1"]):
         assert [row.name for row in compare(F, G, wrt, ONES).rows] == ["W1"]
-    with pytest.raises(ValueError, match="needs a name"):
+    with pytest.raises(ValueError, match="a tensor without a name is not a parameter of both"):
         compare(F, G, Tensor(1.0), ONES)
 
 
@@ -104,13 +104,10 @@ def test_coherence_falls_where_parts_cancel():
 
 def test_without_a_common_name_the_error_says_how_to_name():
     a, b = Tensor(1.0, requires_grad=True, name="a"), Tensor(1.0, requires_grad=True, name="b")
-    with pytest.raises(ValueError, match=r"share no parameter name.*name="):
-        compare(a * 2.0, b * 2.0)
+    with pytest.raises(ValueError, match=r"share no parameter, by identity or by name.*name="):
+        compare(a * 2.0, (b * Tensor([1.0], requires_grad=True, name="c")).sum())
     with pytest.raises(ValueError, match="'c' is not a parameter of both; those of both are a"):
         compare(a * 2.0, a * b, ["c"])
-    twin = Tensor(1.0, requires_grad=True, name="a")
-    with pytest.raises(ValueError, match=r"two parameters.*named 'a'"):
-        compare(a * twin, a * 2.0)
 
 
 def test_deep_nets_compare_by_depth():
@@ -236,7 +233,7 @@ def script(tmp_path):
         (["paths", "{}:G", "--by", "depth"], "2 paths in 2 classes"),
         (["paths", "{}:G", "--by", "skips"], "2 paths in 1 class"),
         (["compare", "{}:F", "G", "--by", "skips"], "F has it too"),
-        (["flow", "{}:G", "--wrt", "W"], "matmul #4   +90 %"),
+        (["flow", "{}:G", "--wrt", "W"], "  +90 %     8"),
         (["profile", "{}:F"], "the gradient of sum(F), layer by layer"),
         (["compare", "{}:F", "G"], "only in G"),
     ],
@@ -316,4 +313,4 @@ def test_paths_that_enter_the_same_scopes_are_told_apart_in_the_picture(tmp_path
     x = Tensor(1.0, requires_grad=True, name="x")
     paths(x * x, x).save(tmp_path / "p.svg")
     text = (tmp_path / "p.svg").read_text()
-    assert all(f"direct: +50 % ({i})" in text for i in (1, 2))
+    assert all(f"by operand {i}" in text for i in (1, 2))

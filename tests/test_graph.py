@@ -373,7 +373,7 @@ def test_equal_blocks_fold_into_one_box(inside):
     boxes, arrows = shown(residual(50, inside), fold=True)
     box = boxes["block0 … block49"]
     assert box.lines[:3] == ("block0 … block49", "× 50", "200 ops, 100 parameters")
-    assert set(arrows) == {("x", "block0 … block49"), ("block0 … block49", "output")}
+    assert set(arrows) == {("x", "block0 … block49"), ("block0 … block49", "tensor")}
     assert "block7: |gradient|" in box.tooltip
 
 
@@ -462,7 +462,7 @@ def test_the_text_tree():
     y = (h * h - tl.heaviside(h) / 2.0).sum()
     y.backward()
     assert str(graph(y)).split("\n") == [
-        "sum ()   1.00 (norms of the gradient)",
+        "y = sum ()   1.00 (norms of the gradient)",
         "└─ subtract (2,)   1.41",
         "   ├─ multiply (2,)   1.41",
         "   │  ├─ h = multiply (2,)   4.47",

@@ -218,7 +218,7 @@ def test_search_finds_names_ops_and_scopes(shown, G, how):
     assert len(found) == 3
     assert all("in f2" in line for line in found)
     page.press("\ue003", "\ue003", *"sigm", "\ue007")  # the first of the sigmoids
-    assert page.text(".equation") == "z = sigmoid(#8)"
+    assert page.text(".equation") == "z = sigmoid(‹W1 @ x + b1›)"
     page.press("/", *"W3", "\ue007")
     assert "W3" in page.text(".equation")
     page.press("/", *"nobody")
@@ -323,9 +323,9 @@ def test_a_step_is_read_out_in_full(shown, G):
     page = shown(steps(G, check=True), "#15")
     told = page.text("#step")
     for words in (
-        "backward 5 of 10", "step 15", "in f2", "nets.py, line", "y = sigmoid(#11)",
-        "dL/d#11 = g * (y * (1 - y))", "agrees", "from G (+)", "from #13 (@)", "g, the sum",
-        "to #11", "W3 done", "W1 waits",
+        "backward 5 of 10", "step 15", "in f2", "nets.py, line", "y = sigmoid(‹W2 @ z + b2›)",
+        "dL/d‹W2 @ z + b2› = g * (y * (1 - y))", "agrees", "from G (+)", "from ‹W3 @ y› (@)",
+        "g, the sum", "to ‹W2 @ z + b2›", "W3 done", "W1 waits",
     ):  # fmt: skip
         assert words.lower() in told.lower()
 
@@ -349,7 +349,7 @@ def test_a_screen_reader_hears_the_step(shown, G):
         stack.extend(by_id[child] for child in reversed(node.get("childIds", ())))
     heard = " ".join(heard)
     assert "backward 6 of 10" in heard
-    assert "dL/d#10 = g" in heard
+    assert "dL/d‹W2 @ z› = g" in heard
     heard = heard.lower()
     assert heard.index("rule") < heard.index("arrives") < heard.index("sends")
     buttons = [n["name"]["value"] for n in tree if n["role"]["value"] == "button"]
@@ -367,7 +367,7 @@ def test_the_current_line_is_marked(shown, G):
 def test_without_source_lines_the_computation_is_listed(shown):
     page = shown(steps(skip_networks()[1], np.ones(4)), "#15")
     assert "source_lines()" in page.text("#code p")
-    assert page.text("#code li.now").split("\n")[-1].strip() == "y = sigmoid(#11)"
+    assert page.text("#code li.now").split("\n")[-1].strip() == "y = sigmoid(‹W2 @ z + b2›)"
 
 
 def test_the_node_and_its_edges_are_lit(shown, G):
@@ -391,7 +391,7 @@ def test_a_click_on_a_node_or_a_line_goes_to_its_step(shown, G):
     page.run(
         "document.querySelector('#n15').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
-    assert page.text(".equation") == "F = sigmoid(#14)"
+    assert page.text(".equation") == "F = sigmoid(‹W3 @ y + b3›)"
     page.open("#1")
     page.run("[...document.querySelectorAll('#code li.stepped')].at(-1).click()")
     assert page.at > 1
@@ -474,7 +474,7 @@ def test_hostile_names_are_text_and_no_script_runs(shown):
     assert '{"a": [1, 2,' in told
     assert (
         page.run("return document.title")
-        == "Steps of </script><script>window.broken = true</script>"
+        == "Steps of </script><script>window.broken = true</script> (2)"
     )
     assert not page.problems()
 

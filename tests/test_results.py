@@ -53,8 +53,8 @@ def test_the_repr_of_steps_is_a_line_each():
     note, *lines, hint = repr(found).split("\n")
     assert note == "The gradients are those of L = sum(G)."
     assert lines == list(map(repr, found))
-    assert lines[2] == "forward 3/10 (step 3): z = sigmoid(#8)"
-    assert lines[12] == "backward 3/10 (step 13): dL/d#13 = g; dL/db3 = g"
+    assert lines[2] == "forward 3/10 (step 3): z = sigmoid(‹… + b1›)"
+    assert lines[12] == "backward 3/10 (step 13): dL/d‹W3 @ y› = g; dL/db3 = g"
     assert "print(...)" in hint
     assert ".interactive()" in hint
 
@@ -75,7 +75,7 @@ def test_the_elements_of_results_are_a_readable_line():
     first = [ask(question)[0] for question in ("paths", "profile")]
     classes, found = ask("path_classes"), ask("compare")
     assert list(map(repr, [*first, *classes.values(), found.rows[0]])) == [
-        "Path(through f1 > f2, edges 7, |part| 0.304, share +102 %)",
+        'Path(path <b>&"W1 → z → y → G, edges 7, |part| 0.304, share +102 %)',
         "Layer(layer f1, |at result| 0.578, |parameters| 0.300, of the next ×0.42)",
         "PathClass(paths 1, |part| 0.304, share +102 %)",
         "PathClass(paths 1, |part| 0.122, share -1.7 %)",

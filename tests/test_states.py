@@ -237,9 +237,10 @@ def each_state():
 
 SEEN = ("nan", "infinite", "gradient", "vanishing", "cancelled", "zero", "blocked", "not computed")
 CAUSES = {
-    "nan": "NaN from sqrt", "infinite": "inf from sqrt", "gradient": "", "zero": "relu passes 0",
+    "nan": "NaN from sqrt(nan * 1.0)", "infinite": "inf from sqrt(infinite)", "gradient": "",
+    "zero": "relu(-zero) passes 0",
     "vanishing": "vanishing", "cancelled": "paths cancel at cancelled",
-    "blocked": "blocked at heaviside", "not computed": "not computed",
+    "blocked": "blocked at heaviside(…)", "not computed": "not computed",
 }  # fmt: skip
 
 
@@ -247,7 +248,7 @@ def test_every_state_is_told_by_nodes_edges_and_the_text_and_pictures_of_a_graph
     y, _ = each_state()
     g = graph(y, 1.0)
     nodes = {node.name: node for node in g if node.kind == "parameter"}
-    assert {name: str(node.outcome) for name, node in nodes.items()} == CAUSES
+    assert {name: node.outcome.text(g.names) for name, node in nodes.items()} == CAUSES
     for state in SEEN:
         node = nodes[state]
         assert node.state == state
@@ -313,7 +314,9 @@ def test_every_state_is_told_by_paths_flow_classes_and_profile():
     assert "not computed: not computed" in layer.verdict
     assert "gradient" not in layer.verdict
     assert [path.state for path in paths(y, p["blocked"])] == ["blocked"]
-    assert str(paths(y, p["infinite"])).endswith("inf from sqrt")
+    assert str(paths(y, p["infinite"])).endswith(
+        "inf from sqrt(infinite)\nCompute inside `with source_lines():` to have lines named here."
+    )
 
 
 def test_every_state_is_told_by_steps_and_the_page():
@@ -335,7 +338,7 @@ def test_every_state_is_told_by_steps_and_the_page():
     with scope("s"):
         tripled = a * 3.0
     y = (tripled - a * 3.0).sum()
-    assert "so far   [0 0]" in str(steps(y)[-1])
+    assert "so far [0 0]" in " ".join(str(steps(y)[-1]).split())
     assert "paths cancel" in str(steps(y)[-1])
     assert {layer.verdict for layer in profile(y)} == {"paths cancel at a"}
 
@@ -362,7 +365,7 @@ def test_headings_come_from_the_reverse_pass_and_overflow_is_said():
         y = (h - h) * large + x
         found = paths(y, x)
         assert found.note == "2 of 3 paths overflow: there are no shares"
-        assert [str(path.outcome) for path in found] == ["", *["overflow at multiply"] * 2]
+        assert [path.outcome.left_range for path in found] == [False, True, True]
         for answer in (found, flow(y, x), path_classes(y, x)):
             assert answer.norm == 1
         assert "overflow" in flow(y, x).note
@@ -370,14 +373,14 @@ def test_headings_come_from_the_reverse_pass_and_overflow_is_said():
 
 def test_overflow_and_underflow_are_told_from_rules_that_give_0_or_infinity():
     x = parameter(1.0, "x")
-    assert paths(x * 1e-200 * 1e-200, x).note.startswith("underflow at multiply")
-    assert paths(x * 1e200 * 1e200, x).note.startswith("overflow at multiply")
-    assert paths(x * 0.0 * 1e-200, x).note.startswith("multiply passes 0")
+    assert paths(x * 1e-200 * 1e-200, x).note.startswith("underflow at ")
+    assert paths(x * 1e200 * 1e200, x).note.startswith("overflow at ")
+    assert paths(x * 0.0 * 1e-200, x).note.startswith("x * 0.0 passes 0")
     z = parameter(0.0, "z")
-    assert paths(tl.sqrt(z) * 1e200, z).note.startswith("inf from sqrt")
+    assert paths(tl.sqrt(z) * 1e200, z).note.startswith("inf from sqrt(z)")
     y = x * 1e200 * 1e200 * 0.0
     assert graph(y, 1.0).nodes[0].state == "zero"  # the reverse pass meets the 0 first
-    assert profile(x * 1e-200 * 1e-200)[0].verdict == "underflow at multiply"
+    assert profile(x * 1e-200 * 1e-200)[0].verdict == "underflow at x * 1e-200"
 
 
 @pytest.mark.parametrize("penalty", ["none", "unscoped", "scoped"])
@@ -440,7 +443,7 @@ def test_a_blocked_parameter_is_not_hidden_by_another_of_its_layer():
     W, b = parameter([2.0], "W"), parameter([1.0], "b")
     with scope("L1"):
         z = (heaviside(b, 0.5) * 1.0 + W).sum()
-    assert profile(z)[0].verdict == "b: blocked at heaviside"
+    assert profile(z)[0].verdict == "b: blocked at heaviside(b)"
 
 
 def test_paths_oppose_where_the_sum_of_those_that_do_is_large():
@@ -462,7 +465,7 @@ def test_longdouble_keeps_its_range():
     assert norm([1e308] * 4) == 2 * np.longdouble(1e308)
     found = paths(y, x)
     assert [path.share for path in found] == [0.5, 0.5]
-    assert str(found).startswith("2 paths from sum to x, |gradient| 2.00e+4000")
+    assert str(found).startswith("2 paths from y to x, |gradient| 2.00e+4000")
     assert np.longdouble(found.to_json()["norm"]) == 2 * large
     assert [float(s) for s in flow(y, x).shares.values()] == [0.5, 0.5, 1.0]
     assert profile(y)[0].state == "gradient"

@@ -321,7 +321,7 @@ def test_no_terminal_is_too_small(terminal_of, columns, rows):
 def test_a_terminal_of_ascii_shows_letters_that_mean_the_same(terminal_of):
     screen = terminal_of(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LANG="C")
     screen.type("rw\r")
-    assert screen.shows("(sigma)")
+    assert screen.shows("<sigmoid(w")
     screen.type("g")
     assert screen.shows("go to step")
     assert "\ufffd" not in "\n".join(screen.screen.display)
@@ -346,7 +346,7 @@ def test_no_width_is_too_narrow():
 def test_a_narrow_step_has_its_labels_above():
     w = Tensor(2.0, requires_grad=True, name="w")
     lines = steps(w * w).lines(1, 20)
-    assert lines[1:4] == ["  #1 = w * w", "rule", " dL/dw = g * w ="]
+    assert lines[1:4] == ["  w * w", "rule", " dL/dw = g * w ="]
     assert "sends" in lines
 
 
@@ -410,7 +410,7 @@ def test_the_tensor_stepped_is_the_last_under_its_name(script):
     for _ in range(2):
         s = 1 / (1 + np.exp(-2 * w))
         w -= 2 * (s - 1) * s * (1 - s) * 2
-    assert f"reads     w   {w:.3g}" in done.stdout
+    assert f"reads w {w:.3g}" in " ".join(done.stdout.split())
 
 
 def test_a_page_from_the_command_line(script, tmp_path):

@@ -31,14 +31,15 @@ import numpy as np
 
 from .files import check_target, json_text
 from .insight.classes import NAMED, path_classes
-from .insight.comparing import Comparison, compare
+from .insight.comparing import Comparison, compare_named
 from .insight.flows import Flow, flow
 from .insight.graphs import Graph, graph
 from .insight.paths import Paths, paths
 from .insight.profiles import Profile, profile
 from .insight.result import Result
-from .insight.stepper import Steps, source_lines, steps
-from .recorded.trace import named_parameters
+from .insight.stepper import Steps, steps
+from .recorded.names import Names
+from .recorded.trace import parameters_of
 from .target import complete_target, links, split_target, tensors_at
 from .tensor import Tensor
 from .text import TRANSLITERATE
@@ -183,7 +184,7 @@ def page_name(name: str) -> str:
 
 
 JSON = option("--json", "print the numbers as JSON", action="store_true")
-WRT = option("--wrt", "a parameter, by the name of its tensor (default: every named one)",
+WRT = option("--wrt", "a parameter, by the name of its tensor (default: every one)",
              metavar="NAME", action="append")  # fmt: skip
 
 
@@ -198,10 +199,10 @@ WRT = option("--wrt", "a parameter, by the name of its tensor (default: every na
 )  # fmt: skip
 def show_graph(args: Namespace) -> None:
     """Show what a tensor was computed from, and its gradients."""
-    (tensor,) = tensors_at([args.target], args.rest)
+    ((tensor, names),) = tensors_at([args.target], args.rest)
     if args.gradient:
         take_ones(tensor, args.target)
-    report(args, [graph(tensor)], direction=args.direction, fold=args.fold)
+    report(args, [graph(tensor, names=names)], direction=args.direction, fold=args.fold)
 
 
 @command(
@@ -213,21 +214,21 @@ def show_graph(args: Namespace) -> None:
 def show_paths(args: Namespace) -> None:
     """List the paths a gradient takes to each parameter, with their shares."""
     if args.by:
-        answer(args, lambda y: path_classes(y, parameters(y, args.wrt), args.by))
+        answer(args, lambda y, wrt, names: path_classes(y, wrt, args.by, names=names))
     else:
-        answer(args, lambda y: [paths(y, wrt) for wrt in parameters(y, args.wrt)])
+        answer(args, lambda y, wrt, names: [paths(y, x, names=names) for x in wrt])
 
 
 @command("tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg", Flow, WRT, JSON)
 def show_flow(args: Namespace) -> None:
     """Say which share of a gradient travels through each edge."""
-    answer(args, lambda y: [flow(y, wrt) for wrt in parameters(y, args.wrt)])
+    answer(args, lambda y, wrt, names: [flow(y, x, names=names) for x in wrt])
 
 
 @command("tinygrad-lite profile examples/deep_residual.py:F", Profile, JSON)
 def show_profile(args: Namespace) -> None:
     """Print the size of the gradient layer by layer, and where it is lost."""
-    answer(args, lambda y: [profile(y)])
+    answer(args, lambda y, wrt, names: [profile(y, names=names)])
 
 
 @command(
@@ -243,15 +244,16 @@ def show_compare(args: Namespace) -> None:
     """Hold the gradients of two outputs against each other, path by path."""
     file, _ = split_target(args.target)
     targets = (args.target, f"{file}:{args.other}" if links(args.other) else args.other)
-    first, second = outputs = tensors_at(targets, args.rest)
+    (first, _), (second, _) = found = tensors_at(targets, args.rest)
+    outputs, called = (first, second), [Names([y], names) for y, names in found]
     own = all(hasattr(y, "cotangent") for y in outputs)
     summed = [take_ones(y, target) for y, target in zip(outputs, targets, strict=True)]
     # One cotangent for both, unless each has its own, or their shapes differ.
     both = None if own or first.shape != second.shape else np.ones(first.shape, first.dtype)
-    found = compare(first, second, args.wrt, both, by=args.by)
+    answer = compare_named(outputs, called, args.wrt, both, args.by)
     if any(summed):
-        found = replace(found, note="The cotangent is ones, where the script ran no backward.")
-    report(args, [found])
+        answer = replace(answer, note="The cotangent is ones, where the script ran no backward.")
+    report(args, [answer])
 
 
 @command(
@@ -260,11 +262,10 @@ def show_compare(args: Namespace) -> None:
 )  # fmt: skip
 def show_steps(args: Namespace) -> None:
     """Step forth and back through a computation, op by op."""
-    with source_lines():
-        (tensor,) = tensors_at([args.target], args.rest)
+    ((tensor, names),) = tensors_at([args.target], args.rest)
     if tensor.requires_grad:
         take_ones(tensor, args.target)  # the steps say of what the gradients are
-    found = steps(tensor, check=args.check)
+    found = steps(tensor, check=args.check, names=names)
     if args.output:
         found.save(args.output)
     else:
@@ -272,12 +273,12 @@ def show_steps(args: Namespace) -> None:
             found.interactive()
 
 
-def answer(args: Namespace, ask: Callable[[Tensor], Sequence[Any]]) -> None:
-    """Ask something of the tensor at the target; if ones were taken for its cotangent, the
-    answers are said to be those of its sum."""
-    (tensor,) = tensors_at([args.target], args.rest)
-    summed = take_ones(tensor, args.target)
-    found = ask(tensor)
+def answer(args: Namespace, ask: Callable[[Tensor, list[Tensor], Names], Sequence[Any]]) -> None:
+    """Ask something of the tensor at the target, with respect to the parameters that are meant; if
+    ones were taken for its cotangent, the answers are said to be those of its sum."""
+    ((tensor, variables),) = tensors_at([args.target], args.rest)
+    summed, names = take_ones(tensor, args.target), Names([tensor], variables)
+    found = ask(tensor, parameters(tensor, names, getattr(args, "wrt", None)), names)
     report(args, [replace(x, output=f"sum({x.output})") for x in found] if summed else found)
 
 
@@ -304,12 +305,10 @@ def take_ones(tensor: Tensor, target: str) -> bool:
     return tensor.size != 1
 
 
-def parameters(output: Tensor, names: Sequence[str] | None) -> list[Tensor]:
-    """The named parameters of a computation, or those asked for."""
-    found = named_parameters(output)
-    if not found:
-        raise ValueError("no parameter has a name; name them, as in Tensor(..., name='W1')")
-    for name in names or ():
+def parameters(output: Tensor, names: Names, wanted: Sequence[str] | None) -> list[Tensor]:
+    """The parameters of a computation, or those asked for by name."""
+    found = parameters_of(output, names)
+    for name in wanted or ():
         if name not in found:
             raise ValueError(f"no parameter is named {name!r}; there are {', '.join(found)}")
-    return [found[name] for name in names or found]
+    return [found[name] for name in wanted or found]

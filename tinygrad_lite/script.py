@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .tensor import Tensor
 from .text import TRANSLITERATE
 
 PACKAGE = str(Path(__file__).parent) + os.sep
@@ -48,7 +47,6 @@ def run_script(path: Path, arguments: Sequence[str]) -> dict[str, Any]:
             raise SystemExit(f"{said}tinygrad-lite: {path} ended with an error") from None
     except Exception as error:
         raise SystemExit(script_traceback(error)) from None
-    name_by_variables(script.__dict__)
     return script.__dict__
 
 
@@ -114,15 +112,6 @@ def forget_modules(folders: set[Path], loaded: set[str]) -> None:
     for name in list(sys.modules):
         if name.partition(".")[0] in brought:
             del sys.modules[name]
-
-
-def name_by_variables(names: dict[str, Any]) -> None:
-    """Give every tensor without a name that of its variable, where no other has it."""
-    tensors = {key: x for key, x in names.items() if isinstance(x, Tensor)}
-    taken = {x.name for x in tensors.values()}
-    for key, tensor in tensors.items():
-        if tensor.name is None and key not in taken and not key.startswith("_"):
-            tensor.name = key
 
 
 def script_traceback(error: BaseException) -> str:

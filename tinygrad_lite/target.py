@@ -16,6 +16,7 @@ from symtable import Function, SymbolTable, symtable
 from types import ModuleType
 from typing import Any
 
+from .insight.stepper import source_lines
 from .script import forget_modules, run_script, sources
 from .tensor import Tensor
 
@@ -23,15 +24,23 @@ NAMELESS = ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr")  # as symtab
 Way = list[tuple[str, Any]]  # what each link of a name leads to, behind the text up to there
 
 
-def tensors_at(targets: Sequence[str], arguments: Sequence[str]) -> list[Tensor]:
-    """The tensor of each ``FILE.py:NAME``; a script that comes twice is run once."""
+def tensors_at(
+    targets: Sequence[str], arguments: Sequence[str]
+) -> list[tuple[Tensor, dict[str, Any]]]:
+    """The tensor of each ``FILE.py:NAME``, and the variables of its script; a script that comes
+    twice is run once."""
     places = [(Path(file), name) for file, name in map(split_target, targets)]
     loaded, ran = set(sys.modules), dict[Path, dict[str, Any]]()
     for path, _ in places:
         if (script := path.resolve()) not in ran:
             forget_modules({other.parent for other in ran} - {script.parent}, loaded)
-            ran[script] = run_script(path, arguments)
-    return [tensor_named(name, ran[path.resolve()], path) for path, name in places]
+            with source_lines():
+                ran[script] = run_script(path, arguments)
+    found = [(name, ran[path.resolve()], path) for path, name in places]
+    return [
+        (tensor_named(*place), {k: x for k, x in place[1].items() if not k.startswith("_")})
+        for place in found
+    ]
 
 
 def split_target(target: str) -> tuple[str, str]:

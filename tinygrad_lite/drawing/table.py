@@ -29,6 +29,16 @@ class Table:
         last = "right" if self.header[-1] else "left"
         return ["left", *["right"] * (len(self.header) - 2), last]
 
+    def filled(self) -> Table:
+        """The columns that have something in them; the first and the last in any case."""
+        inner = range(1, len(self.header) - 1)
+        empty = {i for i in inner if self.rows and not any(row[i] for row in self.rows)}
+        header, *rows = (
+            [cell for i, cell in enumerate(row) if i not in empty]
+            for row in (self.header, *self.rows)
+        )
+        return replace(self, header=header, rows=rows)
+
     def first(self, most: int) -> Table:
         """At most so many of the rows, and below them how many more there are."""
         more = len(self.rows) - most

@@ -21,7 +21,7 @@ from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.table import Table, count, percent
 from ..recorded.nodes import Edge
-from ..recorded.outcome import receipts, shares_of, title
+from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import Trace, coherence, scope_entered, trace
 from ..tensor import Tensor
 from ..text import number, oneline
@@ -32,6 +32,7 @@ from .result import Breakdown, Chart, Piece, plain
 Named = Literal["scope", "depth", "skips"]
 By = Named | Callable[[Edge], Any]
 NAMED: tuple[str, ...] = get_args(Named)
+LONGEST = 6  # parts of a key that a table shows
 OTHER = "other"  # the key of what a cap has put together
 REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
@@ -98,14 +99,32 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
 
 @overload
 def path_classes(
-    output: Tensor, wrt: Tensor, by: By = ..., gradient: Any = ..., *, keep: int = ...
+    output: Tensor,
+    wrt: Tensor,
+    by: By = ...,
+    gradient: Any = ...,
+    *,
+    keep: int = ...,
+    names: Any = ...,
 ) -> PathClasses: ...
 @overload
 def path_classes(
-    output: Tensor, wrt: Sequence[Tensor], by: By = ..., gradient: Any = ..., *, keep: int = ...
+    output: Tensor,
+    wrt: Sequence[Tensor],
+    by: By = ...,
+    gradient: Any = ...,
+    *,
+    keep: int = ...,
+    names: Any = ...,
 ) -> tuple[PathClasses, ...]: ...
 def path_classes(
-    output: Tensor, wrt: Any, by: By = "scope", gradient: Any = None, *, keep: int = 1000
+    output: Tensor,
+    wrt: Any,
+    by: By = "scope",
+    gradient: Any = None,
+    *,
+    keep: int = 1000,
+    names: Any = None,
 ) -> Any:
     """The paths from `output` back to `wrt`, grouped by a key, with exact counts and sums.
 
@@ -119,7 +138,7 @@ def path_classes(
     Of more than `keep` keys at one value the smallest contributions go on together, under the
     key "other": the sum stays exact, and the work grows at most as the number of edges times
     `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is the
-    cotangent of an output that is not a scalar.
+    cotangent of an output that is not a scalar; `names` as in `graph`.
 
     >>> from tinygrad_lite import Tensor, path_classes, scope
     >>> h = x = Tensor(1.0, requires_grad=True)
@@ -141,7 +160,8 @@ def path_classes(
     or cannot be added; else as `backward`.
     """
     one = isinstance(wrt, Tensor)
-    results, _ = classify(output, (wrt,) if one else tuple(wrt), by, gradient, keep, None)
+    wanted = (wrt,) if one else tuple(wrt)
+    results, _ = classify(output, wanted, by, gradient, keep, None, names)
     return results[0] if one else results
 
 
@@ -153,6 +173,7 @@ def classify(
     gradient: Any,
     keep: int,
     spared: Set[Any] | None,
+    names: Any = None,
 ) -> tuple[tuple[PathClasses, ...], set[Any]]:
     """What `path_classes` gives, and every key that came up at some value on the way, REST
     among them if there were too many (none where `spared` is None). The keys in `spared` are
@@ -161,7 +182,7 @@ def classify(
         raise TypeError(f"keep must be an integer, but is {keep!r}")
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
-    traced = trace(output, wrt, gradient)
+    traced = trace(output, wrt, gradient, names)
     if not callable(by) and by not in NAMED:
         names = ", ".join(map(repr, NAMED))
         raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
@@ -188,11 +209,13 @@ def classify(
         ends_in, outcome = list(found[tensor].parts), arrived.values[tensor].outcome
         total = arrived.gradients[tensor]
         sizes = check_sum(traced, ends_in, total)
-        shares, note = shares_of(ends_in, sizes, total, outcome, "classes")
+        shares, note = shares_of(ends_in, sizes, total, outcome, "classes", traced.names)
         classes = map(PathClass, found[tensor].counts, ends_in, shares)
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
         results.append(
-            PathClasses(total, title(output), title(tensor), note, outcome.state, by_key)
+            PathClasses(
+                total, traced.title(output), traced.title(tensor), note, outcome.state, by_key
+            )
         )
     return tuple(results), seen
 
@@ -349,6 +372,10 @@ def count_of_paths(n: int) -> str:
 
 
 def text(key: Any) -> str:
-    """A key as a table shows it."""
-    words = " > ".join(map(str, key)) or "direct" if isinstance(key, tuple) else str(key)
-    return oneline(words, 200)
+    """A key as a table shows it; of many parts the first and the last."""
+    if not isinstance(key, tuple):
+        return oneline(str(key), 60)
+    parts = [oneline(str(part)) for part in key]
+    if len(parts) > LONGEST:
+        parts = [*parts[:3], f"… {len(parts) - 5} more …", *parts[-2:]]
+    return " > ".join(parts) or "no scope"

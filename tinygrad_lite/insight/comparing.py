@@ -9,7 +9,8 @@ oppose each other, which signed shares and the coherence |g| / sum of |parts| sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
@@ -22,15 +23,18 @@ from ..drawing.picture import BLUE, ORANGE, Direction, Picture, Scale
 from ..drawing.svg import fit_width
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
+from ..recorded.names import Names
 from ..recorded.nodes import computation_of
 from ..recorded.states import State
-from ..recorded.trace import cotangent, named_parameters, total_share
+from ..recorded.trace import cotangent, parameters_of, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..views.boxes import diagram
 from ..views.looks import picture
 from .classes import OTHER, REST, By, PathClasses, classify
 from .result import Drawing, Item, Numbers, plain
+
+Pairs = dict[str, tuple[Tensor, Tensor]]  # parameters that stand for each other, by name
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Comparison(Drawing):
     second: str
     rows: tuple[Row, ...]
     outputs: tuple[Tensor, Tensor] = field(compare=False)
+    names: tuple[Names, Names] = field(compare=False)
     cotangents: tuple[Any, Any] = field(compare=False)
     note: str = ""  # a sentence to put above the table, if any
 
@@ -141,8 +146,8 @@ class Comparison(Drawing):
     def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
         """Both computations as data, on one scale."""
         drawn = [
-            diagram(computation_of(y, start), fold)
-            for y, start in zip(self.outputs, self.cotangents, strict=True)
+            diagram(computation_of(y, names, start), fold)
+            for y, names, start in zip(self.outputs, self.names, self.cotangents, strict=True)
         ]
         scale = Scale.of(wire.magnitude for d in drawn for wire in d.wires)
         return [
@@ -189,7 +194,6 @@ body {{ margin: 2rem; }}
 """
 
 
-@np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def compare(
     first: Tensor,
     second: Tensor,
@@ -198,13 +202,14 @@ def compare(
     *,
     by: By = "scope",
     keep: int = 64,
+    names: Any = None,
 ) -> Comparison:
     """Hold the gradients of two outputs against each other, parameter by parameter.
 
-    Parameters are matched by name; `wrt` picks some (names, or Tensors whose names are
-    meant), by default all that both have. `gradient` is the cotangent of both outputs,
-    where they are not scalars. `by` and `keep` say how paths are grouped: see
-    `path_classes`.
+    What stands for the same parameter is the same tensor, else one of equal name; `names` as in
+    `graph`. `wrt` picks some (by name, or Tensors), by default all that both have. `gradient` is
+    the cotangent of both outputs, where they are not scalars. `by` and `keep` say how paths are
+    grouped: see `path_classes`.
 
     >>> from tinygrad_lite import Tensor, compare, scope
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -214,15 +219,31 @@ def compare(
     parameter  |dF|  |dG|     only in G  F has it too  coherence
     w          4.00  1.00  3.00  -300 %  4.00  +400 %       0.14  paths oppose
 
-    Raises: ValueError if the two share no parameter of that name, or a name means two
-    parameters of one computation; else as `backward`.
+    Raises: ValueError if the two share no parameter, or not the one asked for; else as `backward`.
     """
-    outputs, starts = (first, second), (cotangent(first, gradient), cotangent(second, gradient))
-    found = [named_parameters(output) for output in outputs]
-    names = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, *found)
+    called = Names([first], names), Names([second], names)
+    return compare_named((first, second), called, wrt, gradient, by, keep)
+
+
+@np.errstate(all="ignore")  # backward has warned; here NaN is a result
+def compare_named(
+    outputs: tuple[Tensor, Tensor],
+    called: Sequence[Names],
+    wrt: Any = None,
+    gradient: Any = None,
+    by: By = "scope",
+    keep: int = 64,
+) -> Comparison:
+    """`compare`, given what the values of each computation are called."""
+    first, second = outputs
+    starts = cotangent(first, gradient), cotangent(second, gradient)
+    pairs = match(parameters_of(first, called[0]), parameters_of(second, called[1]))
+    pairs = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, pairs)
     ask_first, ask_second = (
-        partial(classify, output, tuple(parameters[name] for name in names), by, start, keep)
-        for output, parameters, start in zip(outputs, found, starts, strict=True)
+        partial(classify, output, wanted, by, start, keep, names=known)
+        for output, wanted, start, known in zip(
+            outputs, zip(*pairs.values(), strict=True), starts, called, strict=True
+        )
     )
     # Where classes are too many and are put together, those that both have are spared.
     mine, seen = ask_first(set())
@@ -233,10 +254,13 @@ def compare(
     if REST in seen and REST in seen_there:
         unmatched = f"more than keep={keep} classes in both: some cannot be matched"
     rows = []
-    titles = (oneline(first.name or "F"), oneline(second.name or "G"))
+    titles = tuple(
+        oneline(known.name(y) or default)
+        for known, y, default in zip(called, outputs, "FG", strict=True)
+    )
     if titles[0] == titles[1]:
         titles = (f"{titles[0]} (1)", f"{titles[1]} (2)")
-    for name, one, other in zip(names, mine, theirs, strict=True):
+    for name, one, other in zip(pairs, mine, theirs, strict=True):
         notes = [other.note]
         if one.note == other.note != "":
             notes = [f"both: {one.note}"]
@@ -245,7 +269,7 @@ def compare(
         notes.append(unmatched if OTHER in one and OTHER in other else "")
         note = "; ".join(filter(None, notes))
         rows.append(Row(oneline(name), side(one, other), side(other, one), note))
-    return Comparison(*titles, tuple(rows), outputs, starts)
+    return Comparison(titles[0], titles[1], tuple(rows), outputs, (called[0], called[1]), starts)
 
 
 def side(classes: PathClasses, others: PathClasses) -> Side:
@@ -262,28 +286,53 @@ def side(classes: PathClasses, others: PathClasses) -> Side:
     return Side(classes, together(common), together(own))
 
 
-def choose(
-    wrt: Sequence[str | Tensor] | None, first: dict[str, Tensor], second: dict[str, Tensor]
-) -> list[str]:
-    """The names to compare, in the order of the first computation or of `wrt`.
+def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
+    """The pairs of parameters to compare: all, or those that `wrt` means, in its order.
 
-    Raises: ValueError if there are none, or one is not in both.
+    Raises: ValueError if there are none, or one of `wrt` is not in both.
     """
-    both = [name for name in first if name in second]
-    if wrt is None and not both:
+    if wrt is None and not pairs:
         raise ValueError(
-            "the two computations share no parameter name, so nothing can be matched; name the "
-            'parameters alike in both, as in Tensor(data, requires_grad=True, name="W1")'
+            "the two computations share no parameter, by identity or by name, so nothing can be "
+            'matched; name them alike in both, as in Tensor(data, requires_grad=True, name="W1")'
         )
     if not (wrt is None or hasattr(wrt, "__iter__")):
         raise TypeError(f"wrt is a parameter, its name, or a list of them, but got {wrt!r}")
-    names = both if wrt is None else [x.name or "" if isinstance(x, Tensor) else x for x in wrt]
-    for name in names:
-        if not name:
-            raise ValueError("what is compared needs a name, as in Tensor(..., name='W1')")
-        if name not in first or name not in second:
+    chosen = {}
+    for x in pairs if wrt is None else wrt:
+        known = x.name if isinstance(x, Tensor) else x
+        name = next((n for n, pair in pairs.items() if x is pair[0] or x is pair[1]), known)
+        if name not in pairs:
+            asked = repr(oneline(str(name))) if name else "a tensor without a name"
             raise ValueError(
-                f"{oneline(name)!r} is not a parameter of both; those of both are "
-                f"{', '.join(map(oneline, both)) or 'none'}"
+                f"{asked} is not a parameter of both; those of both are "
+                f"{', '.join(map(oneline, pairs)) or 'none'}"
             )
-    return names
+        chosen[name] = pairs[name]
+    return chosen
+
+
+def match(first: dict[str, Tensor], second: dict[str, Tensor]) -> Pairs:
+    """The parameters of the first computation that the second has too, by name: the same tensor,
+    else one of equal name, else one that is found in the same way from another variable, as
+    ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, in order if all shapes agree."""
+    left = dict(second)
+    pairs: Pairs = {}
+    ways = (
+        lambda name, x: next((n for n in left if left[n] is x), None),
+        lambda name, x: name if name in left else None,
+        lambda name, x: next((n for n in left if way_of(n) == way_of(name) != n), None),
+    )
+    for way in ways:
+        for name, x in first.items():
+            found = None if name in pairs else way(name, x)
+            if found is not None:
+                pairs[name] = x, left.pop(found)
+    if not pairs and [x.shape for x in first.values()] == [x.shape for x in left.values()]:
+        pairs = dict(zip(first, zip(first.values(), left.values(), strict=True), strict=True))
+    return {name: pairs[name] for name in first if name in pairs}
+
+
+def way_of(name: str) -> str:
+    """The way to a value without the variable that it starts from."""
+    return re.sub(r"^\w+(?=[.\[])", "", name)

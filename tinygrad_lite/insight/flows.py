@@ -33,7 +33,7 @@ from ..drawing.render import svg
 from ..drawing.table import Table, percent
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Edge
-from ..recorded.outcome import LAW, Receipts, eps_of, shares_of, title
+from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
 from ..recorded.states import State
 from ..recorded.trace import Trace, operands, scope_entered, trace
 from ..tensor import Tensor
@@ -80,18 +80,15 @@ class Flow(Breakdown, Drawing):
 
     def table(self) -> Table:
         """A row an edge, the largest share first."""
-        nodes = self.graph.nodes
-        rows = [
-            (
-                nodes[edge.source].label,
-                f"{nodes[edge.target].op} #{edge.target}",
-                percent(part),
-                "" if edge.outcome.state is State.GRADIENT else str(edge.outcome),
-            )
-            for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9))
-        ]
+        graph, rows = self.graph, []
+        for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9)):
+            source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+            remark = "" if edge.traffic is State.GRADIENT else edge.outcome.text(graph.names)
+            line = graph.names.line(target.tensor)
+            rows.append((graph.title(source), graph.title(target), percent(part), line, remark))
         head = self.heading("the flow of the gradient of")
-        return Table(("from", "into", "share", ""), rows, head)
+        header = ("from", "into", "share", "line", "")
+        return Table(header, rows, head, graph.names.hint).filled()
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
@@ -146,11 +143,11 @@ class Flow(Breakdown, Drawing):
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
-def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
+def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None) -> Flow:
     """The share of the gradient that travels through each edge between `output` and `wrt`.
 
     `gradient` is the cotangent of an output that is not a scalar (default: the one of the
-    last backward). Costs a reverse pass and a forward pass.
+    last backward), and `names` as in `graph`. Costs a reverse pass and a forward pass.
 
     >>> from tinygrad_lite import Tensor, flow
     >>> x = Tensor(3.0, requires_grad=True)
@@ -159,7 +156,7 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
 
     Raises: as `backward`; ValueError if the output does not depend on `wrt`.
     """
-    traced = trace(output, (wrt,), gradient)
+    traced = trace(output, (wrt,), gradient, names)
     arrived, sent = Receipts(output, traced.start, {wrt}), dict[tuple[Value, int], Any]()
     gradients: dict[Value, Any] = {}
     for node, g, slot, part in messages(output, traced.start, within=traced.within):
@@ -169,7 +166,9 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
     total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
     arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
     arriving = arriving or [total]
-    shares, note = shares_of(arriving, list(map(norm, arriving)), total, outcome, "edges")
+    shares, note = shares_of(
+        arriving, list(map(norm, arriving)), total, outcome, "edges", traced.names
+    )
     by_use: dict[tuple[Value, int], float] = {}
     if None not in shares:
         scale = np.abs(total).max()
@@ -184,14 +183,15 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None) -> Flow:
         most = np.finfo(total.dtype).max / scale
         if not largest <= most:
             node = next(node for (node, _), part in by_use.items() if not abs(part) <= most)
-            by_use, note = {}, f"overflow at {title(node)}: there are no shares"
+            by_use, note = {}, f"overflow at {traced.names.where(node)}: there are no shares"
         # The parts may be so large that the gradient is within their rounding.
         elif largest * LAW * eps_of(total.dtype) > 1:
             by_use, note = {}, "paths cancel: there are no shares"
         else:
             for node in not_conserved(by_use, output, LAW * eps_of(total.dtype)):
                 check_conserved(node, gradients[node], sent, tangents, traced.within)
-    return Flow(total, title(output), title(wrt), note, outcome.state, traced, by_use)
+    called = traced.title(output), traced.title(wrt)
+    return Flow(total, *called, note, outcome.state, traced, by_use)
 
 
 def not_conserved(

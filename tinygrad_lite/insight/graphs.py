@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ..backward import seed
 from ..drawing.picture import Direction, Entry, Look, Picture, Scale
 from ..files import strict
+from ..recorded.names import names_of
 from ..recorded.nodes import Computation, computation_of
 from ..stepping.record import Passes
 from ..tensor import Tensor
@@ -34,7 +35,7 @@ class Graph(Drawing, Computation):
     @classmethod
     def of(cls, computation: Computation) -> Graph:
         """The computation with what can be asked of it."""
-        return cls(computation.nodes, computation.edges)
+        return cls(computation.nodes, computation.edges, computation.names)
 
     def __str__(self) -> str:
         return text_tree(self)
@@ -98,8 +99,11 @@ class Graph(Drawing, Computation):
         return steps_page(Passes.of(self))
 
 
-def graph(output: Tensor, gradient: Any = None) -> Graph:
+def graph(output: Tensor, gradient: Any = None, *, names: Any = None) -> Graph:
     """What `output` was computed from, as data.
+
+    A node is called by its tensor's name, else by where the tensor is found: in `names` (an
+    object, a dict, a module), then in the caller's variables, as ``net.layers[0].W``.
 
     With `gradient` (a cotangent of the output's shape), or after ``output.backward()``,
     every edge carries the contribution to the gradient that went back through it.
@@ -109,4 +113,4 @@ def graph(output: Tensor, gradient: Any = None) -> Graph:
     if not isinstance(output, Tensor):
         raise TypeError(f"graph takes a Tensor, but got {type(output).__name__}")
     start = getattr(output, "cotangent", None) if gradient is None else seed(output, gradient)
-    return Graph.of(computation_of(output, start))
+    return Graph.of(computation_of(output, names_of(output, names), start))

@@ -22,17 +22,17 @@ from ..recorded.outcome import (
     part_receipt,
     receipts,
     shares_of,
-    title,
 )  # fmt: skip
 from ..recorded.states import State
 from ..recorded.trace import Trace, coherence, operands, scope_entered, total_share, trace
 from ..tensor import Tensor
-from ..text import number, oneline
+from ..text import number
 from ..value import Value
 from ..views.boxes import Wire
 from .graphs import Graph
 from .jacobians import check_sum
 from .result import Breakdown, Drawing, Piece
+from .routes import Route, Routes
 
 # Colours and dashes of single paths; colour-blind eyes too tell them apart.
 STYLES: tuple[tuple[str, Dash], ...] = (
@@ -48,16 +48,18 @@ class Path(Piece):
     `contribution` is the product of the Jacobians along it applied to the cotangent, in
     the shape of `wrt`; `share` its signed part of the gradient, None where there is none;
     `scopes` the scopes it enters, in order; `outcome` what became of the gradient on it.
+    Printed, it is a sentence.
     """
 
     numbers = ("scopes", "edges", "norm", "share", "state")
-    header = ("through", "edges", "|part|", "share", "")
+    header = ("path", "lines", "edges", "|part|", "share", "")
 
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
     contribution: np.ndarray = field(compare=False)
     share: float | None
-    outcome: Outcome = ARRIVED
+    outcome: Outcome
+    route: Route = field(compare=False)
 
     @property
     def state(self) -> State:
@@ -66,9 +68,19 @@ class Path(Piece):
 
     def cells(self) -> tuple[str, ...]:
         """Its row in the table."""
-        through = " > ".join(map(oneline, self.scopes)) or "direct"
-        size, share = number(self.norm), percent(self.share)
-        return through, str(len(self.edges)), size, share, str(self.outcome)
+        size, share, remark = (
+            number(self.norm),
+            percent(self.share),
+            self.route.remark(self.outcome),
+        )
+        return str(self.route), self.route.lines, str(len(self.edges)), size, share, remark
+
+    def __str__(self) -> str:
+        lines = self.route.lines
+        lines = f", line{'s' * (',' in lines)} {lines}," if lines else ""
+        whole = "" if self.share is None else f", {percent(self.share)} of the gradient"
+        remark = f" ({remark})" if (remark := self.route.remark(self.outcome)) else ""
+        return f"The path {self.route}{lines} carries {number(self.norm)}{whole}{remark}."
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +110,8 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
     def table(self) -> Table:
         """A row a path."""
         head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
-        return Table(Path.header, [path.cells() for path in self], head)
+        rows = [path.cells() for path in self]
+        return Table(Path.header, rows, head, self.graph.names.hint).filled()
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
@@ -121,13 +134,12 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
                 return Look(3.5, *STYLES[through[0]], label)
             return Look(2.5, FRAME, "solid", label if len(through) < len(self) else "")
 
-        shown = [
-            f"{' > '.join(p.scopes) or 'direct'}: {percent(p.share)} {p.outcome}".rstrip()
-            for p in self[:6]
-        ]
         legend = [
-            Entry(text if shown.count(text) == 1 else f"{text} ({i + 1})", Look(3.5, *STYLES[i]))
-            for i, text in enumerate(shown)
+            Entry(
+                f"{path.route}: {percent(path.share)} {path.route.remark(path.outcome)}".rstrip(),
+                Look(3.5, *style),
+            )
+            for path, style in zip(self, STYLES, strict=False)
         ]
         legend.append(Entry("several paths", Look(2.5, FRAME)))
         caption = f"The paths of the gradient of {self.output} to {self.wrt}"
@@ -136,12 +148,14 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
-def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_000) -> Paths:
+def paths(
+    output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_000, names: Any = None
+) -> Paths:
     """Every path from `output` back to `wrt`, with its contribution and signed share.
 
     The contributions sum to the gradient of `output` with respect to `wrt`, and the shares
     to 1. `gradient` is the cotangent of an output that is not a scalar (default: the one
-    of the last backward). Paths are counted before any is walked.
+    of the last backward), and `names` as in `graph`. Paths are counted before any is walked.
 
     >>> from tinygrad_lite import Tensor, paths
     >>> x = Tensor(3.0, requires_grad=True)
@@ -150,7 +164,7 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
 
     Raises: ValueError if there are more than `limit` paths, or none; else as `backward`.
     """
-    traced = trace(output, (wrt,), gradient)
+    traced = trace(output, (wrt,), gradient, names)
     n = count_paths(traced, wrt)
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an integer, but is {limit!r}")
@@ -165,7 +179,8 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
     arrived = receipts(output, traced.start, traced.within, {wrt})
     total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
     sizes = check_sum(traced, parts, total)
-    shares, note = shares_of(parts, sizes, total, outcome, "paths")
+    shares, note = shares_of(parts, sizes, total, outcome, "paths", traced.names)
+    routes = Routes(traced.names, [way for way, _ in walked]).routes
     found = tuple(
         Path(
             tuple(traced.edges[target, slot] for target, slot in way),
@@ -173,11 +188,12 @@ def paths(output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_
             last.part,
             share,
             last.outcome(arrived.start, size),
+            route,
         )
-        for (way, last), share, size in zip(walked, shares, sizes, strict=True)
+        for (way, last), share, size, route in zip(walked, shares, sizes, routes, strict=True)
     )
     graph = Graph.of(traced.graph)
-    return Paths(total, title(output), title(wrt), note, outcome.state, found, graph)
+    return Paths(total, traced.title(output), traced.title(wrt), note, outcome.state, found, graph)
 
 
 def count_paths(traced: Trace, wrt: Tensor) -> int:

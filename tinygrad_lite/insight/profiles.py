@@ -21,13 +21,13 @@ from typing import Any, NamedTuple, cast, overload
 import numpy as np
 
 from ..ancestors import ancestors, between
-from ..arrays import describe
 from ..backward import messages
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import Table
 from ..recorded.measure import narrow, norm
+from ..recorded.names import Names, names_of
 from ..recorded.outcome import (
     ARRIVED,
     NOWHERE,
@@ -37,7 +37,6 @@ from ..recorded.outcome import (
     eps_of,
     receipts,
     strongest,
-    title,
     whole_receipt,
 )  # fmt: skip
 from ..recorded.states import State
@@ -140,12 +139,14 @@ def bar(size: float, low: float, high: float) -> str:
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
-def profile(output: Tensor, gradient: Any = None) -> Profile:
+def profile(output: Tensor, gradient: Any = None, *, names: Any = None) -> Profile:
     """The norm of the gradient of `output` in each layer, and where it is lost.
 
     `gradient` is the cotangent of an output that is not a scalar (default: the one of the
-    last backward). Each layer's verdict tells apart vanishing, exploding, blocked, zero,
-    cancelled, NaN, infinite and not computed, and names the parameters where these differ.
+    last backward), and `names` as in `graph`. Without scopes, parameters that are used in ops
+    one right after the other, as those of ``h @ W + b``, are a layer. Each layer's verdict
+    tells apart vanishing, exploding, blocked, zero, cancelled, NaN, infinite and not computed,
+    and names the parameters where these differ.
 
     >>> from tinygrad_lite import Tensor, profile, scope, sigmoid
     >>> h = Tensor([0.1, 0.2], requires_grad=True)
@@ -158,12 +159,13 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
     Raises: as `backward`.
     """
     start = cotangent(output, gradient)
-    arrived, found = receipts(output, start), layers_of(output)
+    called = names_of(output, names)
+    arrived, found = receipts(output, start), layers_of(output, called)
     sent = receipts_by_layer(output, start, found, arrived)
     measured = [measure(members, arrived, sent) for members in found]
     judged = []
     for layer, reference in zip(measured, references(output, found, measured), strict=True):
-        judged.append(judge(layer, reference, math.sqrt(eps_of(output.dtype))))
+        judged.append(judge(layer, reference, math.sqrt(eps_of(output.dtype)), called))
     layers = []
     for (here, _), after in zip_longest(judged, [layer for layer, _ in judged[1:]]):
         known = here.state is not State.NOT_COMPUTED and here.size < math.inf
@@ -180,14 +182,15 @@ def profile(output: Tensor, gradient: Any = None) -> Profile:
         if lost and not blame:
             _, i, value = worst(lost, key=lambda item: item[0])
             blame = culprit(arrived, found[i], value, state)
-    return Profile(tuple(layers), title(output), blame)
+    return Profile(tuple(layers), called.title(output), blame)
 
 
 class Members(NamedTuple):
     """What a layer is made of, in order: the ops that are computed in it, those results that are
     used outside, and its parameters. Its key is its scope; that of a parameter which no scope
-    uses is itself; `OUTSIDE` has what those that some scope uses are sent from outside of any,
-    as by weight decay: it is no part of the way from a layer to the output."""
+    uses is itself, or where there are no scopes at all the first op of the layer; `OUTSIDE` has
+    what those that some scope uses are sent from outside of any, as by weight decay: it is no part
+    of the way from a layer to the output."""
 
     name: str
     key: Any
@@ -199,18 +202,20 @@ class Members(NamedTuple):
 OUTSIDE: Any = ()
 
 
-def layers_of(output: Value) -> list[Members]:
+def layers_of(output: Value, names: Names) -> list[Members]:
     """The layers in the order of the computation: each where its last op stands."""
     layers: dict[Any, Members] = {}
 
     def layer(key: Any) -> Members:
         if key not in layers:
-            name = key.name or describe(key) if isinstance(key, Value) else "/".join(key)
+            name = names.title(key) if isinstance(key, Value) else "/".join(key)
             layers[key] = Members(name or "outside scopes", key, {}, {}, {})
         return layers[key]
 
-    values = ancestors([output])
+    values = names.values
     within = set(values)
+    if not any(y.scope for y in values if y.op):
+        return layers_by_op(output, within, names)
     uses = [(y, x) for y in values if y.requires_grad for _, x in operands(y, within)]
     scoped = {x for y, x in uses if y.scope}
     for y, x in uses:
@@ -230,6 +235,30 @@ def layers_of(output: Value) -> list[Members]:
     )
 
 
+def layers_by_op(output: Value, within: set[Value], names: Names) -> list[Members]:
+    """The layers where there are no scopes: each has the parameters that are used in ops one right
+    after the other."""
+    layer_of: dict[Value, Members] = {}
+    for y in names.values:
+        uses = [x for _, x in operands(y, within)] if y.requires_grad else []
+        if own := [x for x in uses if x.op is None]:
+            members = next((layer_of[x] for x in uses if x in layer_of), None)
+            layer_of[y] = members = members or Members("", y, {}, {}, {})
+            members.ops[y] = None
+            members.parameters.update(dict.fromkeys(own))
+    layers = {members.key: members for members in layer_of.values()}.values()
+    if output.op is None:
+        return [Members(names.title(output), output, {}, {}, {output: None})]
+    found = []
+    for members in layers:
+        called = [names.title(x) for x in members.parameters]
+        text = ", ".join(called[:3]) + ", …" * (len(called) > 3)
+        line = names.line(members.key)
+        name = f"{text} (line {line})" if line else text
+        found.append(members._replace(name=name, results={[*members.ops][-1]: None}))
+    return found
+
+
 def leads_around(y: Value, x: Value) -> bool:
     """Whether `y` joins `x` with what was computed from it: a skip around a layer, which counts
     in that layer."""
@@ -245,13 +274,13 @@ def receipts_by_layer(output: Tensor, start: Any, layers: list[Members], arrived
     shared = {x for x, n in users.items() if n > 1}
     sums: dict[tuple[Any, Value], Any] = defaultdict(float)
     parts: dict[tuple[Any, Value], list[Receipt]] = defaultdict(list)
-    outside = {op for members in layers if members.key is OUTSIDE for op in members.ops}
+    keys = {op: members.key for members in layers for op in members.ops}
     within = between(output, shared) if shared else ()
     for node, _, slot, part in messages(output, start, within=within):
         x: Any = None if slot is None else node.inputs[slot]
-        if x in shared and (node.scope or node in outside):
-            sums[node.scope, x] += part
-            parts[node.scope, x].append(arrived.uses[node, cast(int, slot)])
+        if x in shared and node in keys:
+            sums[keys[node], x] += part
+            parts[keys[node], x].append(arrived.uses[node, cast(int, slot)])
     return {
         (key, x): whole_receipt(x, total, parts[key, x], arrived.start.norm)
         for (key, x), total in sums.items()
@@ -309,7 +338,7 @@ def references(output: Value, layers: list[Members], measured: list[Measured]) -
 Judged = tuple["Layer", list[tuple[Value, float, State]]]
 
 
-def judge(measured: Measured, reference: float, faint: float) -> Judged:
+def judge(measured: Measured, reference: float, faint: float, names: Names) -> Judged:
     """A layer with its verdict, and the norm and state of each thing that it is judged by."""
     verdicts: dict[str, list[str]] = {}
     outcomes, items = [], []
@@ -320,7 +349,7 @@ def judge(measured: Measured, reference: float, faint: float) -> Judged:
                 outcome = Outcome(State.VANISHING)
             elif reference and size > reference / faint:
                 outcome = Outcome(State.EXPLODING)
-        verdicts.setdefault(str(outcome), []).append(title(x))
+        verdicts.setdefault(outcome.text(names), []).append(names.title(x))
         outcomes.append(outcome)
         items.append((x, size, outcome.state))
     wrong = [

@@ -10,6 +10,7 @@ from ..context import Block, Context
 from ..drawing.page import notebook_frame
 from ..drawing.terminal import interact, say
 from ..recorded.lines import Calls
+from ..recorded.names import names_of
 from ..recorded.nodes import computation_of
 from ..recorded.trace import cotangent
 from ..stepping.record import Passes
@@ -76,13 +77,13 @@ class Steps(Result, Passes):
         return notebook_frame(self.page())
 
 
-def steps(output: Tensor, gradient: Any = None, *, check: bool = False) -> Steps:
+def steps(output: Tensor, gradient: Any = None, *, check: bool = False, names: Any = None) -> Steps:
     """The computation of `output`, op by op, forward and then backward.
 
     Backward starts with `gradient`, a cotangent of the output's shape; without it, with
     that of the last ``output.backward(...)``, and else with 1 if the output is a scalar.
     `Steps.loss` says which. With ``check=True`` every rule is held against a
-    finite difference of its op at the recorded values.
+    finite difference of its op at the recorded values. `names` as in `graph`.
 
     >>> from tinygrad_lite import Tensor, sigmoid, steps
     >>> h = Tensor(0.0, requires_grad=True, name="h")
@@ -101,4 +102,4 @@ def steps(output: Tensor, gradient: Any = None, *, check: bool = False) -> Steps
     if output.requires_grad or gradient is not None:
         start = cotangent(output, gradient)
         start = start.data if isinstance(start, Tensor) else start
-    return Steps.of(computation_of(output, start), check)
+    return Steps.of(computation_of(output, names_of(output, names), start), check)

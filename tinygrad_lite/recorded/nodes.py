@@ -16,12 +16,12 @@ import numpy as np
 from ..ancestors import ancestors
 from ..backward import messages
 from ..operation import blocked
-from ..text import oneline
 from ..value import Value
 from .joins import straight_uses
 from .lines import Line, Place, place_of
 from .measure import norm
-from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts, title
+from .names import Names
+from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts
 from .states import APPEARANCE, State
 
 
@@ -47,11 +47,6 @@ class Node:
     tensor: Any = field(repr=False, compare=False)
     inputs: tuple[str, ...] = ()  # the op's names for its inputs, by slot
     outcome: Outcome = NOWHERE  # what became of the gradient that was to arrive here
-
-    @property
-    def label(self) -> str:
-        """What text calls the value: its name on one line, or # and its id."""
-        return oneline(self.name) if self.name else f"#{self.id}"
 
     @property
     def state(self) -> State:
@@ -124,6 +119,7 @@ class Computation:
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    names: Names = field(repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -146,6 +142,10 @@ class Computation:
         """For every node, by its id: the edges that start there."""
         return self.edges_by(lambda edge: edge.source)
 
+    def title(self, node: Node) -> str:
+        """What text calls a value: its name on one line, else the expression that made it."""
+        return str(node.name) if node.kind == "constant" else self.names.title(node.tensor)
+
     def sum_note(self, node: Node) -> str:
         """What became of a value's gradient, where that can be seen on none of its parts: they
         cancelled, or their sum left the range of its dtype."""
@@ -160,7 +160,7 @@ class Computation:
         return tuple(map(tuple, found))
 
 
-def computation_of(output: Value, cotangent: Any = None) -> Computation:
+def computation_of(output: Value, names: Names, cotangent: Any = None) -> Computation:
     """What `output` was computed from; with a cotangent, also what the reverse pass sent."""
     gradients: dict[Value, Any] = {}
     sent: dict[tuple[Value, int | None], Any] = {}
@@ -185,32 +185,33 @@ def computation_of(output: Value, cotangent: Any = None) -> Computation:
                 sources[slot] = ids[x]
             elif x is not None:
                 sources[slot] = len(nodes)
-                nodes.append(node_of(len(nodes), x, value.scope))
+                nodes.append(constant_node(len(nodes), x, value.scope))
         ids[value] = len(nodes)
         g = gradients.get(value)
-        nodes.append(node_of(len(nodes), value, value.scope, g, arrived.get(value)))
+        nodes.append(node_of(len(nodes), value, names.name(value), g, arrived.get(value)))
         for slot, source in sources.items():
             outcome = edge_outcome(nodes[source], value, slot, used.get((value, slot)))
             part = sent.get((value, slot))
             edges.append(Edge(source, ids[value], slot, part, outcome, straight))
-    return Computation(tuple(nodes), tuple(edges))
+    return Computation(tuple(nodes), tuple(edges), names)
 
 
-def node_of(
-    id: int, x: Any, scope: tuple[str, ...], gradient: Any = None, receipt: Receipt | None = None
-) -> Node:
-    """The node of a value, or of a Python number that an op in `scope` was given."""
-    if not isinstance(x, Value):
-        array, name = np.asarray(x), str(x)
-        return Node(
-            id, name, None, None, (), str(array.dtype), scope, "constant", array, None, x,
-            outcome=UNASKED,
-        )  # fmt: skip
-    op, array = x.op, np.asarray(x.data)
+def constant_node(id: int, x: Any, scope: tuple[str, ...]) -> Node:
+    """The node of a Python number that an op in `scope` was given."""
+    array = np.asarray(x)
+    return Node(
+        id, str(x), None, None, (), str(array.dtype), scope, "constant", array, None, x,
+        outcome=UNASKED,
+    )  # fmt: skip
+
+
+def node_of(id: int, x: Value, name: str | None, gradient: Any, receipt: Receipt | None) -> Node:
+    """The node of a value, its name as found."""
+    op, array = x.op, np.asarray(x._array)
     outcome = receipt.outcome if receipt else NOWHERE if x.requires_grad else UNASKED
     return Node(
-        id, x.name, op.name if op else None, op.symbol if op else None, array.shape,
-        str(array.dtype), scope, "op" if op else "parameter" if x.requires_grad else "input",
+        id, name, op.name if op else None, op.symbol if op else None, array.shape,
+        str(array.dtype), x.scope, "op" if op else "parameter" if x.requires_grad else "input",
         array, gradient, x, op.inputs if op else (), outcome,
     )  # fmt: skip
 
@@ -222,4 +223,4 @@ def edge_outcome(source: Node, target: Value, slot: int, receipt: Receipt | None
     if receipt is not None:
         return receipt.outcome
     is_blocked = target.op is not None and target.op.rule(slot) is blocked
-    return Outcome(State.BLOCKED, title(target)) if is_blocked else NOWHERE
+    return Outcome(State.BLOCKED, target) if is_blocked else NOWHERE

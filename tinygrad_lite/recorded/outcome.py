@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from ..backward import contributions, messages
 from ..operation import blocked
-from ..text import oneline
 from ..value import Value
 from .measure import narrow, norm, wide
+from .names import Names
 from .states import APPEARANCE, State
 
 LAW = 32.0  # |sum of parts - gradient| <= LAW * eps * sum of |parts|
@@ -27,18 +27,21 @@ LAW = 32.0  # |sum of parts - gradient| <= LAW * eps * sum of |parts|
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the gradient of one value, and at which op; `left_range` is true where
-    it is only that the numbers grew too large there for their dtype, or too small."""
+    """What became of the gradient of one value, and the value at whose op that happened, None for
+    the cotangent; `left_range` is true where it is only that the numbers grew too large there for
+    their dtype, or too small."""
 
     state: State
-    cause: str = ""
+    cause: Value | None = field(default=None, compare=False)
     left_range: bool = False
 
-    def __str__(self) -> str:
+    def text(self, names: Names) -> str:
+        """What became of it, in words."""
+        where = "the cotangent" if self.cause is None else names.where(self.cause)
         if self.left_range:
             way = "underflow" if self.state is State.ZERO else "overflow"
-            return f"{'NaN after ' * (self.state is State.NAN)}{way} at {self.cause}"
-        return APPEARANCE[self.state].cause.format(self.cause)
+            return f"{'NaN after ' * (self.state is State.NAN)}{way} at {where}"
+        return APPEARANCE[self.state].cause.format(where)
 
 
 ARRIVED = Outcome(State.GRADIENT)
@@ -96,7 +99,7 @@ def receipts(
 def start_receipt(start: Any) -> Receipt:
     """The cotangent that a reverse pass starts with."""
     state = state_of(start, norm(start))
-    return Receipt(norm(start), ARRIVED if state.arrives else Outcome(state, "the cotangent"))
+    return Receipt(norm(start), ARRIVED if state.arrives else Outcome(state))
 
 
 def state_of(gradient: Any, size: float) -> State:
@@ -121,18 +124,17 @@ def whole_receipt(node: Value | None, g: Any, parts: list[Receipt], top: float) 
     reference = max(top, min((part.before for part in parts if part.norm), default=0.0))
     if set(outcomes) == {ARRIVED} and max(rounding, math.sqrt(eps) * reference) < total < math.inf:
         return Receipt(total, ARRIVED)  # as most do
-    cause = title(node) if node is not None else ""
     state, first = state_of(g, total), strongest(outcomes)
     if state in (State.NAN, State.INFINITE):
         bad = first.state in (State.NAN, State.INFINITE)
-        return Receipt(total, replace(first, state=state) if bad else Outcome(state, cause, True))
+        return Receipt(total, replace(first, state=state) if bad else Outcome(state, node, True))
     if not any(outcome.state.arrives for outcome in outcomes):
         return Receipt(total, first)
     rounding += sum(part.norm for part in parts if part.outcome.state is State.CANCELLED)
     if total <= rounding:
-        return Receipt(total, Outcome(State.CANCELLED, cause))
+        return Receipt(total, Outcome(State.CANCELLED, node))
     faint = is_vanishing(total, eps, reference)
-    return Receipt(total, Outcome(State.VANISHING, cause) if faint else ARRIVED)
+    return Receipt(total, Outcome(State.VANISHING, node) if faint else ARRIVED)
 
 
 def part_receipt(node: Value, g: Any, slot: int, part: Any, here: Receipt, top: float) -> Receipt:
@@ -140,7 +142,7 @@ def part_receipt(node: Value, g: Any, slot: int, part: Any, here: Receipt, top: 
     size, outcome = norm(part), here.outcome
     faint = is_vanishing(size, eps_of(part.dtype), max(top, here.norm))
     if node.op is not None and node.op.rule(slot) is blocked:
-        return Receipt(size, Outcome(State.BLOCKED, title(node)), here.norm)
+        return Receipt(size, Outcome(State.BLOCKED, node), here.norm)
     if outcome is ARRIVED and 0 < size < math.inf and not faint:
         return Receipt(size, ARRIVED, here.norm)  # as most do
     state, before = state_of(part, size), outcome.state
@@ -148,18 +150,18 @@ def part_receipt(node: Value, g: Any, slot: int, part: Any, here: Receipt, top: 
         if before in (State.NAN, State.INFINITE):
             outcome = replace(outcome, state=state)
         elif before.arrives and leaves_range(node, g, slot, True):
-            outcome = Outcome(state, title(node), True)
+            outcome = Outcome(state, node, True)
         else:
-            outcome = Outcome(state, title(origin(node)))
+            outcome = Outcome(state, origin(node))
     elif state is State.ZERO:
         if here.norm:
             left = before.arrives and leaves_range(node, g, slot, False)
-            outcome = Outcome(state, title(node), left)
+            outcome = Outcome(state, node, left)
     elif before is not State.CANCELLED:
         if not faint:
             outcome = ARRIVED
         elif before is not State.VANISHING:
-            outcome = Outcome(State.VANISHING, title(node))
+            outcome = Outcome(State.VANISHING, node)
     return Receipt(size, outcome, here.norm)
 
 
@@ -202,13 +204,13 @@ def origin(value: Value) -> Value:
         value = bad[0]
 
 
-def title(value: Value) -> str:
-    """What a table calls a value: its name, else its op's."""
-    return oneline(value.name) if value.name else value.op.name if value.op else "the input"
-
-
 def shares_of(
-    parts: list[Any], sizes: list[float], gradient: Any, outcome: Outcome, what: str
+    parts: list[Any],
+    sizes: list[float],
+    gradient: Any,
+    outcome: Outcome,
+    what: str,
+    names: Names,
 ) -> tuple[list[float | None], str]:
     """The share of each part, None for all where there is no gradient, and a remark on them;
     `sizes` are their norms, and `what` is their plural. If parts cancelled at an earlier value,
@@ -216,7 +218,7 @@ def shares_of(
     none: list[float | None] = [None] * len(parts)
     g = wide(gradient).ravel()
     if not outcome.state.arrives:
-        return none, f"{outcome}: there are no shares"
+        return none, f"{outcome.text(names)}: there are no shares"
     if bad := sum(not np.isfinite(part).all() for part in parts):
         return none, f"{bad} of {len(parts)} {what} overflow: there are no shares"
     if norm(g) <= LAW * eps_of(np.asarray(gradient).dtype) * sum(sizes):
@@ -224,7 +226,7 @@ def shares_of(
     scale = np.abs(g).max()  # so that neither product of a share underflows
     g = g / scale
     shares = [narrow(wide(part).ravel() / scale @ g / (g @ g)) for part in parts]
-    notes = [str(outcome)] if outcome.state is State.VANISHING else []
+    notes = [outcome.text(names)] if outcome.state is State.VANISHING else []
     if sum(x for x in shares if x < 0) < -0.005:
         notes.append("paths oppose")
     return list(shares), "; ".join(notes)

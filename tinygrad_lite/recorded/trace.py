@@ -19,10 +19,10 @@ from ..ancestors import ancestors, between
 from ..arrays import describe
 from ..backward import seed
 from ..tensor import Tensor
-from ..text import oneline
 from ..value import Value
 from .joins import Use, straight_uses
 from .measure import norm
+from .names import Names, names_of
 from .nodes import Computation, Edge, computation_of
 
 
@@ -32,7 +32,12 @@ class Trace:
 
     output: Tensor
     start: Any  # the cotangent of the output
+    names: Names
     within: set[Value] = field(repr=False)  # the values between
+
+    def title(self, value: Value) -> str:
+        """What text calls a value."""
+        return self.names.title(value)
 
     @cached_property
     def order(self) -> list[Value]:
@@ -47,7 +52,7 @@ class Trace:
     @cached_property
     def graph(self) -> Computation:
         """The whole computation, with its gradients."""
-        return computation_of(self.output, self.start)
+        return computation_of(self.output, self.names, self.start)
 
     @cached_property
     def edges(self) -> dict[tuple[Value, int], Edge]:
@@ -55,9 +60,9 @@ class Trace:
         return {(self.graph.nodes[e.target].tensor, e.slot): e for e in self.graph.edges}
 
 
-def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None) -> Trace:
+def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None, names: Any = None) -> Trace:
     """The values and edges on the paths from `output` back to one of `wrt`; the cotangent is
-    that of `cotangent`.
+    that of `cotangent`, and `names` a `Names`, or what to look for names in.
 
     Raises: TypeError if one is no Tensor or requires no gradient; ValueError if the output
     does not depend on one of `wrt`, or needs a cotangent.
@@ -76,7 +81,7 @@ def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None) -> Trace:
     for tensor in wrt:
         if tensor not in within:
             raise ValueError(f"{describe(output)} does not depend on {describe(tensor)}")
-    return Trace(output, start, within)
+    return Trace(output, start, names_of(output, names), within)
 
 
 def cotangent(output: Tensor, gradient: Any = None) -> Any:
@@ -91,22 +96,11 @@ def cotangent(output: Tensor, gradient: Any = None) -> Any:
     return seed(output, gradient)
 
 
-def named_parameters(output: Tensor) -> dict[str, Tensor]:
-    """The parameters that the gradient of a computation travels to, by name.
-
-    Raises: ValueError if two have one name.
-    """
-    leaves = [x for x in ancestors([output]) if x.op is None and x.requires_grad and x.name]
-    reached = between(output, set(leaves))
-    found: dict[str, Any] = {}
-    for leaf in filter(reached.__contains__, leaves):
-        if leaf.name in found:
-            raise ValueError(
-                f"two parameters of {describe(output)} are named {oneline(leaf.name)!r}, so "
-                "they cannot be matched; give each a name of its own"
-            )
-        found[leaf.name] = leaf
-    return found
+def parameters_of(output: Tensor, names: Names) -> dict[str, Any]:
+    """The parameters that the gradient of a computation travels to, by what they are called."""
+    leaves = {x for x in names.values if x.op is None and x.requires_grad}
+    reached = between(output, leaves)
+    return {names.title(x): x for x in names.values if x in leaves and x in reached}
 
 
 def operands(value: Value, within: set[Value]) -> list[tuple[int, Value]]:

@@ -8,6 +8,7 @@ the contributions on the edges out of it, in that order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +22,7 @@ from ..comparison import check_rule
 from ..operation import blocked
 from ..recorded.expressions import call
 from ..recorded.nodes import Computation, Edge, Node
-from ..text import number, oneline
+from ..text import number
 from .rules import formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled
 
@@ -36,11 +37,11 @@ class Record:
 
     def __init__(self, graph: Computation, check: bool = False) -> None:
         self.graph, self.check = graph, check
-        self.names = [name_in_formulas(node) for node in graph]
+        self.names = [name_in_formulas(node, graph.title(node)) for node in graph]
         # The edges that gradient was sent through, in the order of the reverse pass.
         sent = (edge for edge in graph.edges if edge.contribution is not None)
         order = sorted(sent, key=lambda edge: (-edge.target, edge.slot))
-        self.back = Computation(graph.nodes, tuple(order))
+        self.back = Computation(graph.nodes, tuple(order), graph.names)
         ops = [node.id for node in graph if node.op is not None]
         senders = {i: k for k, i in enumerate(dict.fromkeys(edge.target for edge in order), 1)}
         self.order: tuple[tuple[Direction, int, int, int], ...] = (
@@ -235,9 +236,9 @@ def first_sentence(doc: str | None) -> str:
     return " ".join(paragraph.split()).split(". ")[0].rstrip(".:;")
 
 
-def name_in_formulas(node: Node) -> str:
-    """A node's name, in quotation marks if it is not one word; else # and its id."""
-    name = oneline(node.name or "")
+def name_in_formulas(node: Node, title: str) -> str:
+    """What formulas call a node: its title, in quotation marks if it is no variable's name or way
+    to a value, as ``net.layers[0].W`` is."""
     if node.kind == "constant":
-        return bracketed(name)
-    return name if name.isidentifier() else f"‹{name}›" if name else f"#{node.id}"
+        return bracketed(title)
+    return title if re.fullmatch(r"[^\W\d]\w*(\.\w+|\[[^\[\]…]+\])*", title) else f"‹{title}›"

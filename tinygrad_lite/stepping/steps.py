@@ -109,7 +109,11 @@ class Step:
     @property
     def equation(self) -> str:
         """What the op computed, as ``h = W @ x``."""
-        return f"{self.output.name} = {self.call}"
+        return (
+            self.call
+            if self.call == self.output.name[1:-1]
+            else f"{self.output.name} = {self.call}"
+        )
 
     @property
     def meaning(self) -> str:

@@ -22,15 +22,17 @@ def text_tree(graph: Computation) -> str:
         if node.kind == "constant":
             return str(node.name)
         if node.op is None:
-            return f"{node.label} {node.shape}, {node.kind}"
-        # An id is worth its room where something refers to it.
-        known = node.name or len(graph.out_of[node.id]) > 1
-        return f"{node.label} = {node.op} {node.shape}" if known else f"{node.op} {node.shape}"
+            return f"{graph.title(node)} {node.shape}, {node.kind}"
+        if node.name:
+            return f"{graph.title(node)} = {node.op} {node.shape}"
+        # The expression is worth its room where something refers to it.
+        known = len(graph.out_of[node.id]) > 1
+        return f"{graph.title(node) if known else node.op} {node.shape}"
 
     output = graph.output
     if output.gradient is None:
-        return tree(graph.output, operands, line, lambda node: node.label)
-    first, *rest = tree(graph.output, operands, line, lambda node: node.label).split("\n", 1)
+        return tree(graph.output, operands, line, graph.title)
+    first, *rest = tree(graph.output, operands, line, graph.title).split("\n", 1)
     start = size_text(output.state, norm(output.gradient))
     return "\n".join([f"{first}   {start} (norms of the gradient)", *rest])
 

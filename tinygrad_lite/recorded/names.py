@@ -1,0 +1,189 @@
+"""What the values of a computation are called: by their own names, else by where they are found.
+
+Nothing is searched before someone looks. Then the objects are walked that the caller's code can
+reach: those in `names`, the local variables, and the global ones; and a value is called by the
+shortest way to it, as ``net.layers[0].W`` or ``params["b1"]``. One that no way leads to is called
+by the expression that made it, with the names that stand there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..ancestors import ancestors
+from ..text import oneline
+from ..value import Value
+from .expressions import ATOM, nested_call
+from .lines import LIBRARIES, place_of
+
+Key = TypeVar("Key")
+
+DEEPEST = 8  # steps from a variable to a value
+MOST = 10_000  # objects that are looked at
+LONGEST = 24  # characters of an expression
+INNER = 10  # characters of an expression within another
+
+OURS = __name__.partition(".")[0]
+CLOSED = (
+    np.ndarray, np.generic, int, float, complex, str, bytes, type(None), type, ModuleType, CodeType,
+    FunctionType, MethodType,
+)  # fmt: skip
+
+
+class Names:
+    """What the values of some outputs' computations are called; no two are called the same."""
+
+    def __init__(self, outputs: Iterable[Value], given: Any = None) -> None:
+        self.values = ancestors(outputs)  # in the order in which they were made
+        own = {v: v._name for v in self.values if v._name}
+        ways: dict[Value, str] = {}
+        for value, way in reachable(roots(given), set(self.values) - own.keys()):
+            ways.setdefault(value, way)
+        found = own | ways
+        self.found = distinct({v: found[v] for v in self.values if v in found})
+
+    def name(self, value: Value) -> str | None:
+        """The name of a value, None if it has none."""
+        return self.found.get(value)
+
+    def title(self, value: Value) -> str:
+        """What text calls a value: its name on one line, else the expression that made it."""
+        return self.titles.get(value) or "the input"
+
+    def where(self, value: Value) -> str:
+        """What made a value, for a remark: its title, and the line if that was noted."""
+        line = self.line(value)
+        return f"{self.title(value)}, line {line}" if line else self.title(value)
+
+    def line(self, value: Value) -> str:
+        """The number of the line that made a value, behind the name of the file if most lines are
+        of another; empty where it was not noted."""
+        place = place_of(value.source) if value.op else None
+        if place is None:
+            return ""
+        file, number = place.source
+        return str(number) if file == self.file else f"{os.path.basename(file)}:{number}"
+
+    @cached_property
+    def file(self) -> str:
+        """The file in which most values were made; empty where no lines were noted."""
+        places = filter(None, (place_of(v.source) for v in self.values if v.op))
+        counts = Counter(place.source[0] for place in places)
+        return counts.most_common(1)[0][0] if counts else ""
+
+    @property
+    def hint(self) -> str:
+        """How to have lines named, where none were noted."""
+        return (
+            "" if self.file else "Compute inside `with source_lines():` to have lines named here."
+        )
+
+    @cached_property
+    def titles(self) -> dict[Value, str]:
+        """What text calls each value."""
+        named = {v: oneline(name, 60) for v, name in self.found.items()}
+        made: dict[Any, tuple[str, int]] = {v: (text, ATOM) for v, text in named.items()}
+        for v in self.values:
+            if v.op is not None and v not in named:
+                operands = [made[x] if isinstance(x, Value) else (str(x), ATOM) for x in v.inputs]
+                for i, x in enumerate(v.inputs):
+                    if isinstance(x, Value) and x not in named and len(operands[i][0]) > INNER:
+                        operands[i] = "…", ATOM
+                text, tight = nested_call(v.op, operands, v.params)
+                made[v] = oneline(text, LONGEST), tight
+            elif v not in named:
+                kind = "parameter" if v._requires_grad else "input"
+                made[v] = f"{kind} {v._array.shape}", ATOM
+        unnamed = {v: text for v, (text, _) in made.items() if v not in named}
+        return named | distinct(unnamed, named.values())
+
+
+def names_of(output: Value, names: Any = None) -> Names:
+    """The names for an output: `names` itself where it is some, else what is found in it."""
+    return names if isinstance(names, Names) else Names([output], names)
+
+
+def distinct(names: Mapping[Key, str], taken: Iterable[str] = ()) -> dict[Key, str]:
+    """The names, those that are taken or came before made others: W, W (2), W (3)."""
+    counts = dict.fromkeys(taken, 1)
+    made = {}
+    for value, name in names.items():
+        given = name
+        while given in counts:
+            counts[name] = n = counts.get(name, 1) + 1
+            given = f"{name} ({n})"
+        counts[given] = 1
+        made[value] = given
+    return made
+
+
+def roots(given: Any) -> Iterator[dict[str, Any]]:
+    """What to search, one after the other: `given`, the local variables of the caller and of its
+    callers in the user's code, the global ones."""
+    if given is not None:
+        yield {"": vars(given) if isinstance(given, ModuleType) else given}
+    frame: Any = sys._getframe(1)
+    variables: list[dict[str, Any]] = []
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(LIBRARIES):
+            variables.insert(len(variables) // 2, frame.f_locals)
+            variables.append(frame.f_globals)
+        frame = frame.f_back
+    for some in variables:
+        yield {k: x for k, x in [*some.items()] if k.isidentifier() and k[0] != "_"}
+
+
+def reachable(start: Iterable[dict[str, Any]], wanted: Set[Value]) -> Iterator[tuple[Value, str]]:
+    """The values among those wanted that can be reached, each with the ways to it: from what stands
+    first in `start`, by the shortest."""
+    seen: set[int] = set()
+    for variables in start:
+        waiting = deque((way, x, 0) for way, x in variables.items())
+        while waiting and len(seen) < MOST:
+            way, x, depth = waiting.popleft()
+            if isinstance(x, Value):
+                if x in wanted:
+                    yield x, way
+            elif id(x) not in seen and not is_closed(x) and depth < DEEPEST:
+                seen.add(id(x))
+                with suppress(Exception):  # some objects do not let themselves be looked at
+                    for step, y in islice(parts(x, way), MOST):
+                        if isinstance(y, Value) or not is_closed(y):
+                            waiting.append((f"{way}{step}".lstrip("."), y, depth + 1))
+
+
+def is_closed(x: Any) -> bool:
+    """Whether an object is not looked into: it can hold no Tensor, or is of this package."""
+    return isinstance(x, CLOSED) or type(x).__module__.startswith(OURS)
+
+
+def parts(x: Any, way: str) -> Iterator[tuple[str, Any]]:
+    """What an object holds, each with what to write behind the way to the object."""
+    if isinstance(x, dict):
+        for key, y in [*x.items()]:
+            if isinstance(key, str):
+                yield f"[{json.dumps(key)}]" if way else key, y
+            else:
+                yield f"[{key!r}]", y
+    elif isinstance(x, tuple) and hasattr(x, "_fields"):
+        yield from ((f".{name}", y) for name, y in zip(x._fields, x, strict=True))
+    elif isinstance(x, (list, tuple, deque)):
+        yield from ((f"[{i}]", y) for i, y in enumerate(x))
+    else:
+        yield from ((f".{name}", y) for name, y in [*getattr(x, "__dict__", {}).items()])
+        for kind in type(x).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(x, name):
+                    yield f".{name}", getattr(x, name)
