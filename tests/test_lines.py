@@ -1,6 +1,8 @@
 """Lines: which line of the user's code made a value, by which calls, and by which expression."""
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,24 @@ def test_of_many_calls_the_innermost_are_kept(depth):
     with source_lines():
         y = recurse(depth, Tensor(1.0))
     assert len(graph(y).output.calls) == min(depth + 2, 13)
+
+
+def test_a_gradient_recorded_later_has_the_line_that_asked_for_it():
+    with source_lines():
+        x = Tensor(2.0, requires_grad=True)
+        slope = tl.grad(x * x * x, x)  # asked
+    ops = [node for node in graph(slope) if node.op]
+    assert {node.source for node in ops} == {(__file__, line("asked"))}
+
+
+def test_in_a_notebook_lines_are_noted_without_being_asked_for():
+    code = """
+import builtins
+builtins.__IPYTHON__ = True
+from tinygrad_lite import Tensor, graph, no_grad, scope
+with no_grad(), scope("s"):
+    pass
+print(graph(Tensor(1.0) * 2.0).output.source)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "('<string>', 7)\n"

@@ -31,6 +31,11 @@ if not os.environ.get("TINYGRAD_LITE_PLAIN"):
 
         fill()
 
+if hasattr(builtins, "__IPYTHON__"):  # in a notebook every op notes its line
+    from .recorded.lines import note_outside_blocks
+
+    note_outside_blocks()
+
 if TYPE_CHECKING:
     from .checking import check as check
     from .insight.classes import path_classes as path_classes

@@ -27,7 +27,8 @@ class Context:
     outer: Any = None  # the Context before the block
 
 
-CONTEXT: ContextVar[Context] = ContextVar("tinygrad_lite", default=Context())  # noqa: B039
+OUTSIDE = Context()  # what holds outside all blocks
+CONTEXT: ContextVar[Context] = ContextVar("tinygrad_lite", default=OUTSIDE)
 
 
 class Block:

@@ -9,7 +9,7 @@ graph does, runs the pass again, recorded; then they are nodes like others.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from threading import RLock
 from typing import Any
@@ -50,6 +50,17 @@ class Deferred(Tensor):
     __class__ = property(lambda self: Tensor)
     op, inputs, arrays, params = ask("op"), ask("inputs"), ask("arrays"), ask("params")
     index = ask("index")
+
+
+@dataclass(slots=True)
+class Noted:
+    """Gives what is recorded later the line that asked for it."""
+
+    calls: Any
+
+    def note(self) -> Any:
+        """The calls that led to it."""
+        return self.calls
 
 
 @dataclass(slots=True)
@@ -104,7 +115,8 @@ def defer(
 ) -> dict[Value, Tensor]:
     """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
     now = CONTEXT.get()
-    this = Pass(output, start, path, now, next_index(), [])
+    context = replace(now, sources=Noted(now.sources.note())) if now.sources else now
+    this = Pass(output, start, path, context, next_index(), [])
     array = start._array if isinstance(start, Value) else start
     found: dict[Value, Any] = leaf_gradients(output, array, path, inputs)
     made: dict[int, tuple[Deferred, Any]] = {}  # one array is one gradient, as one Tensor would be
@@ -120,8 +132,6 @@ def defer(
             SLOT.__set__(gradient, this)
         this.gradients.append((x, ref(gradient)))
         found[x] = gradient
-    if now.sources:  # what is recorded has the line that is running now
-        this.record()
     return found
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from types import CodeType
 from typing import Any
 
-from ..context import PACKAGE
+from ..context import OUTSIDE, PACKAGE
 
 DEEPEST = 12  # calls around an op that are noted
 SUSPENDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -59,6 +59,11 @@ class Calls:
         if len(frames) > 1 and not any(f.f_code.co_flags & SUSPENDS for f in frames):
             self.last = frames[1], frames[1].f_lasti, calls
         return calls
+
+
+def note_outside_blocks() -> None:
+    """Note the lines of every op, as if all ran in `source_lines()`."""
+    object.__setattr__(OUTSIDE, "sources", Calls())
 
 
 @dataclass(frozen=True, slots=True)
