@@ -10,7 +10,8 @@ import pytest
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# Each piece of code, and what it prints where that stands below it.
+BLOCKS = re.findall(r"```python\n(.*?)```\n(?:\n```\n(.*?)```)?", README, re.DOTALL)
 
 
 def test_the_pictures_and_the_table_are_what_the_example_draws(tmp_path):
@@ -32,10 +33,11 @@ def test_the_pictures_and_the_table_are_what_the_example_draws(tmp_path):
     assert table[1] in done.stdout
 
 
-@pytest.mark.parametrize("code", CODE, ids=[code.split("\n")[0][:40] for code in CODE])
-def test_the_code_runs(code, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("code", "printed"), BLOCKS)
+def test_the_code_runs_and_prints_what_stands_below(code, printed, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec", dont_inherit=True), {"__name__": "readme"})
+    assert not printed or capsys.readouterr().out == printed
 
 
 def test_a_tensors_path_in_the_tour_is_there():
