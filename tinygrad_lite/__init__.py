@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .insight.profiles import profile as profile
     from .insight.stepper import source_lines as source_lines
     from .insight.stepper import steps as steps
+    from .recorded.replay import replay as replay
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
 _LAZY = {
@@ -56,6 +57,7 @@ _LAZY = {
     "path_classes": "insight.classes",
     "paths": "insight.paths",
     "profile": "insight.profiles",
+    "replay": "recorded.replay",
     "source_lines": "insight.stepper",
     "steps": "insight.stepper",
 }

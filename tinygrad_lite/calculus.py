@@ -16,7 +16,7 @@ from .context import CONTEXT, Block, Context, no_grad
 from .nesting import is_nest, leaves_like, leaves_of, map_leaves, replace_leaves
 from .ops import positive, stack
 from .tensor import Tensor
-from .updated import alias, tensors_of
+from .updated import alias, meant_in, tensors_of
 from .value import Value
 
 
@@ -78,6 +78,10 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
         return form
     ends = set(wanted)
     path = ancestors.between(output, ends) if output._requires_grad else set()
+    if output._requires_grad and not ends <= path:
+        wanted = meant_in(output, wanted)
+        ends = set(wanted)
+        path = ancestors.between(output, ends)
     found: dict[Value, Any] = {}
     if output in path:
         if CONTEXT.get().recording:

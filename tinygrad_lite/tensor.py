@@ -208,7 +208,7 @@ class Tensor(Value):
             )
             made._name, made.scope, made.source = value._name, value.scope, value.source
             made.grad = None if value.grad is None else np.array(value.grad)
-            for name in ("changed", "cotangent"):
+            for name in ("changed", "cotangent", "place", "stands_for"):
                 if hasattr(value, name):
                     setattr(made, name, getattr(value, name))
             memo[id(value)] = made

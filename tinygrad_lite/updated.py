@@ -6,8 +6,10 @@ recorded needs values with those arrays: here is what stands in for the paramete
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from .ancestors import ancestors
 from .arrays import describe
 from .backward import Operands
 from .operation import Op
@@ -40,6 +42,25 @@ def stand_in(x: Value, array: Any, index: int) -> Any:
     old = alias(x) if x.changed > index else stale(x, of=describe(x))
     old._array, old.arrays = array, (array,)
     return old
+
+
+def is_meant_by(value: Value, other: Value) -> bool:
+    """Whether a value is another, or a leaf that a replay put in the place of that."""
+    while value is not other and hasattr(value, "stands_for"):
+        value = value.stands_for
+    return value is other
+
+
+def meant_in(output: Value, wanted: Iterable[Any]) -> list[Any]:
+    """What some values mean in the computation of an output: themselves, or where they are not of
+    it the leaves that a replay put in their place."""
+    values = ancestors([output])
+    known, stand_ins = set(values), [v for v in values if hasattr(v, "stands_for")]
+
+    def meant(x: Any) -> Any:
+        return x if x in known else next((v for v in stand_ins if is_meant_by(v, x)), x)
+
+    return [meant(x) if isinstance(x, Value) else x for x in wanted]
 
 
 @Op

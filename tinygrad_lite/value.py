@@ -36,7 +36,7 @@ class Value(Carrier):
     __slots__ = (  # noqa: RUF023 (in the order of what they say)
         "_array", "_requires_grad", "_name", "grad",
         "op", "inputs", "arrays", "params", "scope", "index", "source",
-        "changed", "cotangent", "__weakref__",
+        "changed", "cotangent", "place", "stands_for", "__weakref__",
     )  # fmt: skip
 
     _array: np.ndarray | np.generic
@@ -52,6 +52,8 @@ class Value(Carrier):
     source: Any  # the calls that led to it, as `Calls` notes them; None if nobody asked
     changed: int  # when a leaf was last given new data, as an index; unset if it never was
     cotangent: Any  # what backward last started with here; unset if it never did
+    place: int  # the index of the value in whose place a replay made this; unset if none did
+    stands_for: Value  # the leaf in whose place a replay put this; unset if none did
 
     def __init__(
         self, data: Any, requires_grad: bool = False, *, name: str | None = None, dtype: Any = None

@@ -183,6 +183,7 @@ def classify(
     if keep < 1:
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient, names)
+    wrt = traced.wrt
     if not callable(by) and by not in NAMED:
         names = ", ".join(map(repr, NAMED))
         raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")

@@ -29,6 +29,7 @@ from ..recorded.states import State
 from ..recorded.trace import cotangent, parameters_of, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
+from ..updated import is_meant_by
 from ..views.boxes import diagram
 from ..views.looks import picture
 from .classes import OTHER, REST, By, PathClasses, classify
@@ -301,7 +302,7 @@ def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
     chosen = {}
     for x in pairs if wrt is None else wrt:
         known = x.name if isinstance(x, Tensor) else x
-        name = next((n for n, pair in pairs.items() if x is pair[0] or x is pair[1]), known)
+        name = next((n for n, pair in pairs.items() if any(same(x, y) for y in pair)), known)
         if name not in pairs:
             asked = repr(oneline(str(name))) if name else "a tensor without a name"
             raise ValueError(
@@ -319,7 +320,7 @@ def match(first: dict[str, Tensor], second: dict[str, Tensor]) -> Pairs:
     left = dict(second)
     pairs: Pairs = {}
     ways = (
-        lambda name, x: next((n for n in left if left[n] is x), None),
+        lambda name, x: next((n for n in left if same(left[n], x)), None),
         lambda name, x: name if name in left else None,
         lambda name, x: next((n for n in left if way_of(n) == way_of(name) != n), None),
     )
@@ -331,6 +332,11 @@ def match(first: dict[str, Tensor], second: dict[str, Tensor]) -> Pairs:
     if not pairs and [x.shape for x in first.values()] == [x.shape for x in left.values()]:
         pairs = dict(zip(first, zip(first.values(), left.values(), strict=True), strict=True))
     return {name: pairs[name] for name in first if name in pairs}
+
+
+def same(x: Any, y: Tensor) -> bool:
+    """Whether two tensors are one, or one a replay put in the place of the other."""
+    return isinstance(x, Tensor) and (is_meant_by(x, y) or is_meant_by(y, x))
 
 
 def way_of(name: str) -> str:

@@ -157,6 +157,7 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
     Raises: as `backward`; ValueError if the output does not depend on `wrt`.
     """
     traced = trace(output, (wrt,), gradient, names)
+    (wrt,) = traced.wrt
     arrived, sent = Receipts(output, traced.start, {wrt}), dict[tuple[Value, int], Any]()
     gradients: dict[Value, Any] = {}
     for node, g, slot, part in messages(output, traced.start, within=traced.within):

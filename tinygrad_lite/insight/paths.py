@@ -165,6 +165,7 @@ def paths(
     Raises: ValueError if there are more than `limit` paths, or none; else as `backward`.
     """
     traced = trace(output, (wrt,), gradient, names)
+    (wrt,) = traced.wrt
     n = count_paths(traced, wrt)
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an integer, but is {limit!r}")

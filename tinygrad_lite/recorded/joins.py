@@ -36,13 +36,18 @@ def straight_uses(values: Sequence[Value]) -> set[Use]:
     return found
 
 
+def is_join(value: Value) -> bool:
+    """Whether it was made by an op that joins, stopped or not."""
+    return getattr(value.op, "whole", value.op) in JOINS
+
+
 def last_meetings(values: Sequence[Value]) -> dict[Value, Value]:
     """For each value that may pass a join straight, the last such join: it was used before,
     or none of the join's operands can have been computed from it."""
     used: set[Any] = set()
     last: dict[Value, Value] = {}
     for value in values:
-        if value.op in JOINS:
+        if is_join(value):
             last |= {x: value for x in value.inputs if isinstance(x, Value) and x in used}
         used.update(value.inputs)
     return last
@@ -58,7 +63,7 @@ def straight_uses_of(followed: Sequence[Value], values: Sequence[Value]) -> set[
         for x in value.inputs:
             operands |= bits.get(x, 0)
             behind |= ancestors.get(x, 0)
-        if operands & behind and value.op in JOINS:
+        if operands & behind and is_join(value):
             slots = (i for i, x in enumerate(value.inputs) if bits.get(x, 0) & behind)
             found.update((value, slot) for slot in slots)
         if operands | behind:

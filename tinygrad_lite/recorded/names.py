@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..ancestors import ancestors
+from ..ancestors import ancestors, in_order, place_in_order
 from ..text import oneline
 from ..value import Value
 from .expressions import ATOM, nested_call
@@ -45,12 +45,17 @@ class Names:
     """What the values of some outputs' computations are called; no two are called the same."""
 
     def __init__(self, outputs: Iterable[Value], given: Any = None) -> None:
-        self.values = ancestors(outputs)  # in the order in which they were made
+        self.values = in_order(ancestors(outputs))
         own = {v: v._name for v in self.values if v._name}
         ways: dict[Value, str] = {}
-        for value, way in reachable(roots(given), set(self.values) - own.keys()):
-            ways.setdefault(value, way)
-        found = own | ways
+        known = set(self.values)
+        replayed = {v.place: v for v in self.values if hasattr(v, "place")}
+        for x, way in reachable(roots(given)):
+            # What a replay made is called as what it was made from.
+            value = x if x in known or not replayed else replayed.get(place_in_order(x))
+            if value in known:
+                ways.setdefault(value, way)
+        found = ways | own
         self.found = distinct({v: found[v] for v in self.values if v in found})
 
     def name(self, value: Value) -> str | None:
@@ -144,17 +149,16 @@ def roots(given: Any) -> Iterator[dict[str, Any]]:
         yield {k: x for k, x in [*some.items()] if k.isidentifier() and k[0] != "_"}
 
 
-def reachable(start: Iterable[dict[str, Any]], wanted: Set[Value]) -> Iterator[tuple[Value, str]]:
-    """The values among those wanted that can be reached, each with the ways to it: from what stands
-    first in `start`, by the shortest."""
+def reachable(start: Iterable[dict[str, Any]]) -> Iterator[tuple[Value, str]]:
+    """The values that can be reached, each with the ways to it: from what stands first in `start`,
+    by the shortest."""
     seen: set[int] = set()
     for variables in start:
         waiting = deque((way, x, 0) for way, x in variables.items())
         while waiting and len(seen) < MOST:
             way, x, depth = waiting.popleft()
             if isinstance(x, Value):
-                if x in wanted:
-                    yield x, way
+                yield x, way
             elif id(x) not in seen and not is_closed(x) and depth < DEEPEST:
                 seen.add(id(x))
                 with suppress(Exception):  # some objects do not let themselves be looked at

@@ -13,15 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..ancestors import ancestors
+from ..ancestors import ancestors, in_order
 from ..backward import messages
-from ..operation import blocked
 from ..value import Value
 from .joins import straight_uses
 from .lines import Line, Place, place_of
 from .measure import norm
 from .names import Names
-from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts
+from .outcome import NOWHERE, UNASKED, Outcome, Receipt, Receipts, barrier
 from .states import APPEARANCE, State
 
 
@@ -176,7 +175,7 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
     nodes: list[Node] = []
     edges: list[Edge] = []
     ids: dict[Value, int] = {}
-    values = ancestors([output])
+    values = in_order(ancestors([output]))
     straight = cache(lambda: {(ids[target], slot) for target, slot in straight_uses(values)})
     for value in values:
         sources: dict[int, int] = {}
@@ -222,5 +221,5 @@ def edge_outcome(source: Node, target: Value, slot: int, receipt: Receipt | None
         return UNASKED
     if receipt is not None:
         return receipt.outcome
-    is_blocked = target.op is not None and target.op.rule(slot) is blocked
-    return Outcome(State.BLOCKED, target) if is_blocked else NOWHERE
+    state = barrier(target, slot)
+    return NOWHERE if state is None else Outcome(state, target)

@@ -141,8 +141,8 @@ def part_receipt(node: Value, g: Any, slot: int, part: Any, here: Receipt, top: 
     """What a value sends through a slot, given the gradient that arrived there."""
     size, outcome = norm(part), here.outcome
     faint = is_vanishing(size, eps_of(part.dtype), max(top, here.norm))
-    if node.op is not None and node.op.rule(slot) is blocked:
-        return Receipt(size, Outcome(State.BLOCKED, node), here.norm)
+    if (state := barrier(node, slot)) is not None:
+        return Receipt(size, Outcome(state, node), here.norm)
     if outcome is ARRIVED and 0 < size < math.inf and not faint:
         return Receipt(size, ARRIVED, here.norm)  # as most do
     state, before = state_of(part, size), outcome.state
@@ -163,6 +163,13 @@ def part_receipt(node: Value, g: Any, slot: int, part: Any, here: Receipt, top: 
         elif before is not State.VANISHING:
             outcome = Outcome(State.VANISHING, node)
     return Receipt(size, outcome, here.norm)
+
+
+def barrier(node: Value, slot: int) -> State | None:
+    """Why nothing passes a slot, whatever the numbers, if so."""
+    if slot in getattr(node.op, "stopped", ()):
+        return State.STOPPED
+    return State.BLOCKED if node.op and node.op.rule(slot) is blocked else None
 
 
 @cache

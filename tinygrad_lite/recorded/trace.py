@@ -19,6 +19,7 @@ from ..ancestors import ancestors, between
 from ..arrays import describe
 from ..backward import seed
 from ..tensor import Tensor
+from ..updated import meant_in
 from ..value import Value
 from .joins import Use, straight_uses
 from .measure import norm
@@ -31,6 +32,7 @@ class Trace:
     """The part of a computation that lies between an output and the tensors `wrt`."""
 
     output: Tensor
+    wrt: tuple[Any, ...]
     start: Any  # the cotangent of the output
     names: Names
     within: set[Value] = field(repr=False)  # the values between
@@ -77,11 +79,12 @@ def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None, names: An
                 "requires_grad=True"
             )
     start = cotangent(output, gradient)
+    wrt = tuple(meant_in(output, wrt))
     within = between(output, set(wrt))
     for tensor in wrt:
         if tensor not in within:
             raise ValueError(f"{describe(output)} does not depend on {describe(tensor)}")
-    return Trace(output, start, names_of(output, names), within)
+    return Trace(output, wrt, start, names_of(output, names), within)
 
 
 def cotangent(output: Tensor, gradient: Any = None) -> Any:

@@ -1,0 +1,271 @@
+"""A recorded computation is a program: it can be run again with something changed.
+
+What was recorded is computed again op by op, as far as it depends on a change; the rest stays the
+values that it was. So the result is what the user's code would have given, as long as that would
+have made the same ops: numbers that were taken out of Tensors (`.item()`, `.data`) and random
+draws stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..ancestors import ancestors, place_in_order
+from ..arrays import describe
+from ..operation import ERRORS, Op
+from ..ops.elementwise import add, subtract
+from ..tensor import Tensor
+from ..updated import is_meant_by
+from ..value import Value, lock, new
+from .joins import Use
+from .lines import place_of
+from .names import Names, names_of
+from .nodes import Edge, Node, computation_of
+
+Branch = Edge | Node | Tensor | str | tuple[str, ...]
+
+
+class Stopped(Op):
+    """An op through some slots of which no gradient passes; its values are those of `whole`."""
+
+    def __init__(self, whole: Op, slots: Iterable[int]) -> None:
+        vars(self).update(vars(whole))
+        self.whole, self.stopped = whole, frozenset(slots)
+        self.linear = self.elementwise = self.batched = False
+        if self.sequence:
+            self.rules = [self.joint_rule]
+        else:
+            self.rules = [
+                self.cut(i) if i in self.stopped else r for i, r in enumerate(whole.rules)
+            ]
+
+    def rule(self, slot: int) -> Any:
+        """The rule of a slot; one that is stopped gives zeros."""
+        return self.cut(slot) if slot in self.stopped else super().rule(slot)
+
+    def cut(self, slot: int) -> Any:
+        """The rule of a slot that is stopped."""
+        return lambda g, out, *inputs, **_: np.zeros_like(array_of(inputs[slot]))
+
+    def joint_rule(self, g: Any, out: Any, inputs: Any, **static: Any) -> list[Any]:
+        """The rule of a list of inputs, zeros for those that are stopped."""
+        parts = self.whole.rules[0](g, out, inputs, **static)  # type: ignore[misc]
+        zeros = (np.zeros_like(array_of(x)) for x in inputs)
+        return [
+            z if i in self.stopped else p for i, (p, z) in enumerate(zip(parts, zeros, strict=True))
+        ]
+
+
+def array_of(x: Any) -> Any:
+    """The array of a value, or what is one."""
+    return x._array if isinstance(x, Value) else x
+
+
+def replay(
+    output: Tensor,
+    data: Mapping[Any, Any] | None = None,
+    *,
+    stop_gradient: Any = (),
+    ablate: Any = (),
+    names: Any = None,
+) -> Tensor:
+    """The computation of `output` again, with something changed: the new output.
+
+    `data` maps leaves, Tensors or their names, to new arrays; a leaf without new data keeps the
+    array that it had. Through what `stop_gradient` names no gradient passes, and values stay; what
+    `ablate` names is left out of each add or subtract that it joins, or is replaced by what a
+    mapping gives. A branch is an `Edge` or `Node` of ``graph(output)``, a Tensor (all its uses), or
+    a str or tuple: a scope, of whose results the uses outside it are meant, else a name.
+
+    Names, scopes and lines stay; only what depends on a change is computed. A leaf with new data
+    is another Tensor: the old one, given to `grad`, `wrt=` or `names=`, means it. What happens
+    outside of ops is not seen: numbers taken out, and random draws, as dropout's mask, stay.
+
+    >>> from tinygrad_lite import Tensor, grad, replay
+    >>> x, w = Tensor(2.0, requires_grad=True, name="x"), Tensor(3.0, requires_grad=True)
+    >>> y = replay(w * x * x, {"x": 5.0})
+    >>> y.item(), grad(y, x).item()
+    (75.0, 30.0)
+
+    Raises: TypeError if `output` is no Tensor, or a branch none of these; ValueError where a name
+    means nothing or several things, what is ablated joins otherwise than by add or subtract, or a
+    shape no longer fits.
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"replay takes a Tensor, but got {type(output).__name__}")
+    plan = Plan(output, names)
+    leaves = {plan.leaf(key): array for key, array in (data or {}).items()}
+    cuts: dict[Value, set[int]] = {}
+    for branch in listed(stop_gradient):
+        for value, slot in plan.uses(branch):
+            cuts.setdefault(value, set()).add(slot)
+    given = ablate if isinstance(ablate, Mapping) else dict.fromkeys(listed(ablate))
+    replaced = {
+        use: plan.replacement(use, branch, instead)
+        for branch, instead in given.items()
+        for use in plan.uses(branch)
+    }
+    return run(output, leaves, cuts, replaced)
+
+
+def listed(branches: Any) -> list[Any]:
+    """One branch or several as a list; a tuple of strings is a scope."""
+    if isinstance(branches, (list, set, frozenset)):
+        return list(branches)
+    if isinstance(branches, tuple) and not all(isinstance(x, str) for x in branches):
+        return list(branches)
+    return [branches] if branches != () else []
+
+
+class Plan:
+    """What the words of a change mean in the computation of an output."""
+
+    def __init__(self, output: Tensor, names: Any) -> None:
+        self.output, self.given, self.values = output, names, ancestors([output])
+
+    @cached_property
+    def names(self) -> Names:
+        """What the values are called."""
+        return names_of(self.output, self.given)
+
+    def leaf(self, key: Any) -> Value:
+        """The leaf that a Tensor or a name means. Raises: ValueError if it is none, or several."""
+        leaves = [v for v in self.values if v.op is None]
+        if isinstance(key, Value):
+            found = [v for v in leaves if is_meant_by(v, key)]
+        else:
+            found = [v for v in leaves if v._name == key] or [
+                v for v in leaves if self.names.title(v) == key
+            ]
+        if len(found) != 1:
+            what = describe(key) if isinstance(key, Value) else repr(key)
+            titles = ", ".join(map(self.names.title, found or leaves))
+            raise ValueError(
+                f"{what} means {len(found)} leaves: {titles}; give the tensor itself"
+                if found
+                else f"{what} is no leaf of the computation; its leaves are {titles}"
+            )
+        return found[0]
+
+    def uses(self, branch: Any) -> list[Use]:
+        """The uses of values that a branch means. Raises: TypeError or ValueError if it means none
+        or several things."""
+        match branch:
+            case Edge():
+                return [
+                    (
+                        computation_of(self.output, self.names).nodes[branch.target].tensor,
+                        branch.slot,
+                    )
+                ]
+            case Node():
+                return self.uses_of({branch.tensor}, repr(branch.name or branch.op))
+            case Value():
+                called = {v for v in self.values if is_meant_by(v, branch)}
+                return self.uses_of(called, describe(branch))
+            case str() | tuple():
+                return self.uses_named(branch)
+        raise TypeError(
+            "a branch is an Edge, a Node, a Tensor, a scope or a name, but got "
+            f"{type(branch).__name__}"
+        )
+
+    def uses_named(self, name: Any) -> list[Use]:
+        """The uses of the results of a scope, or of the values of a name."""
+        parts = tuple(name.split("/")) if isinstance(name, str) else name
+        inside = {v for v in self.values if v.op and v.scope[: len(parts)] == parts}
+        called = {v for v in self.values if v._name == name or self.names.title(v) == name}
+        if inside and called:
+            raise ValueError(
+                f"{name!r} is a scope and a value; give the tensor, or a tuple for a scope"
+            )
+        return self.uses_of(inside or called, repr(name), within=inside)
+
+    def uses_of(
+        self, sources: Set[Value], what: str, within: Set[Value] = frozenset()
+    ) -> list[Use]:
+        """The uses of some values, but for those by the values `within`."""
+        found = [
+            (v, slot)
+            for v in self.values
+            if v not in within
+            for slot, x in enumerate(v.inputs)
+            if isinstance(x, Value) and x in sources
+        ]
+        if not found:
+            why = "is the output itself" if self.output in sources else "is no scope or value of it"
+            raise ValueError(f"{what} cannot be cut from the computation: it {why}")
+        return found
+
+    def replacement(self, use: Use, branch: Any, instead: Any) -> Tensor:
+        """What to put in the place of a use: `instead`, else zeros if it is added or subtracted."""
+        value, slot = use
+        x = value.inputs[slot]
+        if instead is None:
+            if value.op not in (add, subtract):
+                raise ValueError(
+                    f"{self.names.title(x)} joins by {self.names.where(value)}, so leaving it out "
+                    "says nothing; say what to put in its place, as in ablate={branch: value}"
+                )
+            instead = np.zeros(x._array.shape, x._array.dtype)
+        return instead if isinstance(instead, Tensor) else Tensor(instead, name=None)
+
+
+def run(
+    output: Tensor,
+    data: Mapping[Value, Any],
+    cuts: Mapping[Value, Iterable[int]],
+    replaced: Mapping[Use, Value],
+) -> Tensor:
+    """The output of the computation with these leaves, cut and replaced uses."""
+    made: dict[Value, Any] = {}
+    for v in ancestors([output]):
+        if v.op is None:
+            if v in data:
+                made[v] = stand_in(v, data[v])
+            continue
+        inputs = tuple(
+            replaced.get((v, slot), made.get(x, x)) if isinstance(x, Value) else x
+            for slot, x in enumerate(v.inputs)
+        )
+        changed = [x is not old for x, old in zip(inputs, v.inputs, strict=True)]
+        if any(changed) or v in cuts:
+            arrays = tuple(
+                array_of(x) if new_here else array
+                for x, new_here, array in zip(inputs, changed, v.arrays, strict=True)
+            )
+            made[v] = again(v, Stopped(v.op, cuts[v]) if v in cuts else v.op, inputs, arrays)
+    result: Tensor = made.get(output, output)
+    if result is not output and hasattr(output, "cotangent") and result.shape == output.shape:
+        result.cotangent = output.cotangent
+    return result
+
+
+def stand_in(leaf: Value, data: Any) -> Any:
+    """A leaf with new data in the place of another."""
+    made = Tensor(array_of(data), leaf._requires_grad, name=leaf._name, dtype=leaf._array.dtype)
+    made.place, made.stands_for, made.scope = place_in_order(leaf), leaf, leaf.scope
+    return made
+
+
+def again(v: Value, op: Op, inputs: tuple[Any, ...], arrays: tuple[Any, ...]) -> Any:
+    """A value made again, from other inputs; computed only if their arrays are others."""
+    data = v._array
+    if any(one is not other for one, other in zip(arrays, v.arrays, strict=True)):
+        try:
+            data = lock(op, op.compute(*arrays, **v.params), arrays)
+        except ERRORS as error:
+            place = place_of(v.source)
+            where = f" (line {place.source[1]})" if place else ""
+            raise type(error)(
+                f"{op.explain(error, inputs, v.params)}{where}, in the replay"
+            ) from None
+    wanted = any(isinstance(x, Value) and x._requires_grad for x in inputs)
+    wanted = wanted and data.dtype.kind == "f"
+    made = new(v.__class__).record(data, op, inputs, arrays, v.params, wanted)
+    made._name, made.scope, made.source, made.place = v._name, v.scope, v.source, place_in_order(v)
+    return made
