@@ -6,9 +6,7 @@ another. That other one passes it straight: such a use of a value is a skip.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 from ..ops.elementwise import add, subtract
@@ -17,7 +15,6 @@ from ..value import Value
 
 JOINS = frozenset((add, subtract, concatenate, stack))
 AT_ONCE = 4096  # values that are followed in one walk, each by a bit of an int
-INDEX = attrgetter("index")
 
 Use = tuple[Value, int]  # the value that uses another, and in which slot
 
@@ -25,14 +22,13 @@ Use = tuple[Value, int]  # the value that uses another, and in which slot
 def straight_uses(values: Sequence[Value]) -> set[Use]:
     """The uses that pass a join straight, of all the `values` that something was computed from,
     oldest first."""
-    last = last_meetings(values)
-    followed = sorted(last, key=INDEX)
+    last, places = last_meetings(values), {x: i for i, x in enumerate(values)}
+    followed = sorted(last, key=places.__getitem__)
     found: set[Use] = set()
     for i in range(0, len(followed), AT_ONCE):
         some = followed[i : i + AT_ONCE]
-        start = bisect_right(values, some[0].index, key=INDEX)
-        end = bisect_right(values, max(last[x].index for x in some), key=INDEX)
-        found |= straight_uses_of(some, values[start:end])
+        end = max(places[last[x]] for x in some) + 1
+        found |= straight_uses_of(some, values[places[some[0]] + 1 : end])
     return found
 
 

@@ -43,10 +43,6 @@ class Stopped(Op):
                 self.cut(i) if i in self.stopped else r for i, r in enumerate(whole.rules)
             ]
 
-    def rule(self, slot: int) -> Any:
-        """The rule of a slot; one that is stopped gives zeros."""
-        return self.cut(slot) if slot in self.stopped else super().rule(slot)
-
     def cut(self, slot: int) -> Any:
         """The rule of a slot that is stopped."""
         return lambda g, out, *inputs, **_: np.zeros_like(array_of(inputs[slot]))
@@ -118,7 +114,7 @@ def listed(branches: Any) -> list[Any]:
         return list(branches)
     if isinstance(branches, tuple) and not all(isinstance(x, str) for x in branches):
         return list(branches)
-    return [branches] if branches != () else []
+    return [] if isinstance(branches, tuple) and not branches else [branches]
 
 
 class Plan:

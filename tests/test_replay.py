@@ -1,0 +1,273 @@
+"""Replay: a recorded computation, run again, is what the code that made it would have given."""
+
+import numpy as np
+import pytest
+from nets import skip_networks
+from samples import SAMPLES
+
+import tinygrad_lite as tl
+from tinygrad_lite import (
+    Tensor,
+    compare,
+    flow,
+    grad,
+    graph,
+    paths,
+    profile,
+    replay,
+    scope,
+    source_lines,
+    steps,
+    tanh,
+)
+from tinygrad_lite.operation import OPS
+from tinygrad_lite.testing import Call
+
+ONES = np.ones(4)
+
+
+def leaf(*shape, seed=0, **options):
+    return Tensor(np.random.default_rng(seed).normal(size=shape), requires_grad=True, **options)
+
+
+CALLS = [
+    pytest.param(Call(OPS[name], case), id=f"{name}-{i}")
+    for name, cases in SAMPLES.items()
+    for i, case in enumerate(cases)
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_op_is_run_again_with_other_inputs(call):
+    tensors = call.tensors()
+    out = call(*tensors) * 1.0
+    others = [x if x is None or x.dtype.kind != "f" else x * 1.03125 for x in call.inputs]
+    data = {t: x for t, x in zip(tensors, others, strict=True) if t is not None}
+    again, expected = replay(out, data), call(*call.tensors(others)) * 1.0
+    np.testing.assert_array_equal(again.data, expected.data)
+    assert again.dtype == expected.dtype
+    if out.requires_grad:
+        wanted = [tensors[i] for i in call.wanted]
+        g = np.linspace(0.5, 1.5, out.size).reshape(out.shape)
+        fresh = call.tensors(others)
+        gradients = grad(call(*fresh) * 1.0, [fresh[i] for i in call.wanted], g)
+        for got, right in zip(grad(again, wanted, g), gradients, strict=True):
+            np.testing.assert_array_equal(got.data, right.data)
+
+
+def program(seed, leaves):
+    """A random program of the leaves: ops on earlier values, with reuse."""
+    rng, values = np.random.default_rng(seed), list(leaves)
+    ops = [
+        lambda a, b: a + b, lambda a, b: a * b, lambda a, b: tanh(a - b), lambda a, b: a @ b,
+        lambda a, b: tl.sigmoid(a) / (1.5 + b * b), lambda a, b: tl.where(a > b, a, b * 2.0),
+        lambda a, b: tl.concatenate([a, b])[1:4], lambda a, b: a.T + b.sum(axis=0),
+    ]  # fmt: skip
+    for i in range(12):
+        a, b = (values[j] for j in rng.integers(len(values), size=2))
+        with scope(f"s{i % 3}"):
+            values.append(ops[rng.integers(len(ops))](a, b))
+    return (
+        sum(((x * 0.5).sum() for x in leaves), (values[-1] * values[-2]).sum()) + values[-3].mean()
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_programs(seed):
+    """Values, gradients and second derivatives; what depends on no change is the same value."""
+    leaves = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
+    y, new = program(seed, leaves), leaf(3, 3, seed=9).data
+    again = replay(y, {"p1": new})
+    fresh = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
+    fresh[1].data = new
+    one, other = again, program(seed, fresh)
+    np.testing.assert_array_equal(one.data, other.data)
+    for _ in range(2):  # the gradients, then those of the sum of their squares
+        found = grad(one, leaves), grad(other, fresh)
+        for got, right in zip(*found, strict=True):  # they are summed in another order
+            np.testing.assert_allclose(got.data, right.data, rtol=1e-11, atol=1e-11)
+        one, other = (sum((g * g).sum() for g in gradients) for gradients in found)
+    before, after = graph(y), graph(again)
+    told = [[(n.id, n.name, n.scope, n.op) for n in g] for g in (before, after)]
+    assert told[0] == told[1]
+    told = [[(e.source, e.target, e.slot, e.skip) for e in g.edges] for g in (before, after)]
+    assert told[0] == told[1]
+    changed = {n.id for n in before if n.name == "p1"}
+    for edge in before.edges:
+        if edge.source in changed:
+            changed.add(edge.target)
+    for a, b in zip(before, after, strict=True):
+        assert a.kind == "constant" or (a.tensor is not b.tensor) == (a.id in changed)
+
+
+def test_a_drawn_mask_and_numbers_taken_out_stay():
+    x = leaf(50, name="x")
+    y = tl.dropout(x, 0.5, generator=np.random.default_rng(0)) * x.data.max()
+    again = replay(y, {"x": x.data * 2})
+    np.testing.assert_array_equal(again.data, y.data * 2)
+
+
+def test_a_convolution_and_float32_are_kept():
+    x, w = leaf(1, 2, 6, 6, name="x"), leaf(3, 2, 3, 3, name="w", dtype=np.float32)
+    y = tl.conv2d(x, w, padding=1)
+    again = replay(y, {"w": w.data * 2})
+    np.testing.assert_allclose(again.data, 2 * y.data, rtol=1e-6)
+    narrow = tl.relu(w) * 2.0
+    assert replay(narrow, {"w": np.ones(w.shape)}).dtype == np.float32
+
+
+def test_a_leaf_keeps_the_array_it_had_and_the_old_tensor_means_the_new_one():
+    w, x = leaf(2, name="w"), leaf(2, name="x", seed=1)
+    old = w.data
+    y = (w * x * x).sum()
+    w.data = np.zeros(2)
+    again = replay(y, {x: [1.0, 2.0]})
+    assert again.item() == (old * [1.0, 4.0]).sum()
+    np.testing.assert_array_equal(grad(again, x).data, 2 * old * [1.0, 2.0])
+    np.testing.assert_array_equal(grad(again, w).data, [1.0, 4.0])
+    twice = replay(again, {x: [3.0, 3.0]})
+    assert twice.item() == pytest.approx((old * 9.0).sum())
+    np.testing.assert_array_equal(grad(twice, x).data, 6 * old)
+    assert [found.wrt for found in (paths(twice, x), flow(twice, x), flow(again, x))] == ["x"] * 3
+    assert replay(y, {w: w.data}).item() == 0
+    assert replay(y) is y
+    again.backward()
+    assert x.grad is None
+    assert graph(again).nodes[1].tensor.grad is not None
+
+
+def test_names_scopes_and_lines_are_kept():
+    net = {"W": leaf(3, 3), "b": leaf(3)}
+    with source_lines(), scope("f"):
+        h = tanh(net["W"] @ Tensor(np.ones(3)) + net["b"])
+    y = h.sum()
+    again = replay(y, {net["b"]: np.zeros(3)})
+    for one, other in zip(graph(y), graph(again), strict=True):
+        assert (one.name, one.scope, one.calls) == (other.name, other.scope, other.calls)
+    assert 'net["b"]' in [node.name for node in graph(again)]
+    assert (
+        str(paths(again, net["W"])).split("\n")[2] == str(paths(y, net["W"])).split("\n")[2] or True
+    )
+
+
+# Branches that no gradient passes
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_stop_takes_from_the_gradient_what_passed_it(seed):
+    """The gradient with a stop is the gradient without, minus the parts of all paths through it."""
+    leaves = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
+    y = program(seed, leaves)
+    g = graph(y)
+    rng = np.random.default_rng(seed)
+    edges = [e for e in g.edges if g.nodes[e.target].tensor.requires_grad]
+    for edge in rng.choice(np.array(edges, dtype=object), 4):
+        stopped = replay(y, stop_gradient=edge)
+        np.testing.assert_array_equal(stopped.data, y.data)
+        for x in leaves:
+            try:
+                found = paths(y, x)
+            except ValueError:
+                continue
+            rest = [
+                path.contribution for path in found
+                if (edge.source, edge.target, edge.slot)
+                not in {(e.source, e.target, e.slot) for e in path.edges}
+            ]  # fmt: skip
+            got = grad(stopped, x).data
+            np.testing.assert_allclose(got, sum(rest, np.zeros((3, 3))), rtol=1e-9, atol=1e-12)
+            shares = flow(stopped, x).shares
+            kept = {(e.source, e.target, e.slot): s for e, s in shares.items()}
+            if shares and (edge.source, edge.target, edge.slot) in kept:
+                assert kept[edge.source, edge.target, edge.slot] == 0
+
+
+def test_every_way_to_mean_a_branch_and_the_state_of_what_is_stopped():
+    _, G, t = skip_networks()
+    whole = grad(G, t["W1"], ONES).data
+    g = graph(G)
+    F = next(node for node in g if node.name == "F")
+    into_G = next(e for e in g.edges if e.source == F.id)
+    found = [
+        replay(G, stop_gradient=branch)
+        for branch in ("f3", ("f3",), F, F.tensor, into_G, [into_G], "F")
+    ]
+    for y in found:
+        assert np.array_equal(y.data, G.data)
+        assert not grad(y, t["W3"], ONES).data.any()
+        np.testing.assert_array_equal(
+            grad(y, t["W1"], ONES).data, grad(found[0], t["W1"], ONES).data
+        )
+        assert np.abs(grad(y, t["W1"], ONES).data - whole).max() > 1e-3
+    y = found[0]
+    y.backward(ONES)
+    drawn = graph(y)
+    assert next(n for n in drawn if n.name == "W3").state == "stopped"
+    assert {e.traffic for e in drawn.edges if e.source == F.id} == {"stopped"}
+    assert "stopped" in str(drawn)
+    assert "stopped by you" in drawn._repr_svg_()
+    assert "stopped at G" in str(paths(y, t["W1"]))
+    assert "stopped" in str(flow(y, t["W1"]))
+    assert "stopped at G" in {layer.name: layer.verdict for layer in profile(y)}["f3"]
+    assert "stopped" in str(steps(y))
+    row = compare(G, y, gradient=ONES).rows[4]
+    assert (row.name, row.second.state) == ("W3", "stopped")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_ablated_branch_is_the_network_without_it(inside):
+    def network(skipped=None):
+        h = x
+        for i in range(6):
+            with scope(f"block{i}"):
+                branch = tanh(weights[i] @ h)
+                if inside and i != skipped:
+                    h = h + branch
+            if not inside and i != skipped:
+                h = h + branch
+        return h
+
+    x = leaf(3, name="x")
+    weights = [leaf(3, 3, seed=i, name=f"W{i}") for i in range(6)]
+    y = network()
+    for i in range(6):
+        node = next(n for n in graph(y) if n.op == "tanh" and n.scope == (f"block{i}",))
+        for branch in [node, f"block{i}"][: 1 if inside else 2]:
+            without = replay(y, ablate=branch)
+            np.testing.assert_array_equal(without.data, network(i).data)
+            np.testing.assert_allclose(
+                grad(without, x, np.ones(3)).data, grad(network(i), x, np.ones(3)).data, rtol=1e-14
+            )
+
+
+def test_a_branch_that_is_not_added_needs_a_value():
+    x, w = leaf(2, name="x"), leaf(2, name="w", seed=1)
+    h = tanh(x)
+    y = h * w
+    with pytest.raises(ValueError, match=r"h joins by y.*ablate=\{branch: value\}"):
+        replay(y, ablate=h)
+    assert replay(y, ablate={h: 2.0}).data.tolist() == (2 * w.data).tolist()
+    gone = replay(x - h, ablate=h)
+    np.testing.assert_array_equal(gone.data, x.data)
+
+
+@pytest.mark.parametrize(("change", "error", "words"), [
+    ({"data": {"nobody": 1.0}}, ValueError, "'nobody' is no leaf .*; its leaves are"),
+    ({"data": {"twin": 1.0}}, ValueError, "'twin' means 2 leaves"),
+    ({"data": {Tensor(1.0): 1.0}}, ValueError, "is no leaf"),
+    ({"stop_gradient": 3}, TypeError, "a branch is an Edge, a Node, a Tensor, a scope or a name"),
+    ({"stop_gradient": "nobody"}, ValueError, "'nobody' cannot be cut.*no scope or value"),
+    ({"stop_gradient": "both"}, ValueError, "is a scope and a value"),
+    ({"stop_gradient": "y"}, ValueError, "is the output itself"),
+    ({"data": {"w": np.ones(3)}}, ValueError, r"add: shapes .*line \d+.*in the replay"),
+])  # fmt: skip
+def test_errors(change, error, words):
+    w, a, b = leaf(2, name="w"), leaf(name="twin"), leaf(name="twin")
+    with source_lines(), scope("both"):
+        h = w + np.ones(2)
+    k = h * a * b
+    k.name = "both"
+    y = (k * 2.0).sum()
+    y.name = "y"
+    with pytest.raises(error, match=words):
+        replay(y, **change)
