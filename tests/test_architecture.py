@@ -34,6 +34,7 @@ LAYERS = [
     "operation.py",
     "value.py",
     "ancestors.py",
+    "truths.py",
     "backward.py",
     "ops/",
     "numpy_protocols.py",

@@ -1,5 +1,9 @@
 """Replay: a recorded computation, run again, is what the code that made it would have given."""
 
+import gc
+import weakref
+from pathlib import Path
+
 import numpy as np
 import pytest
 from nets import skip_networks
@@ -14,6 +18,7 @@ from tinygrad_lite import (
     graph,
     paths,
     profile,
+    program,
     replay,
     scope,
     source_lines,
@@ -21,9 +26,11 @@ from tinygrad_lite import (
     tanh,
 )
 from tinygrad_lite.operation import OPS
+from tinygrad_lite.recorded.replay import ReplayWarning
 from tinygrad_lite.testing import Call
 
 ONES = np.ones(4)
+TEXT = Path(__file__).read_text("utf-8").splitlines()
 
 
 def leaf(*shape, seed=0, **options):
@@ -55,7 +62,7 @@ def test_every_op_is_run_again_with_other_inputs(call):
             np.testing.assert_array_equal(got.data, right.data)
 
 
-def program(seed, leaves):
+def random_program(seed, leaves):
     """A random program of the leaves: ops on earlier values, with reuse."""
     rng, values = np.random.default_rng(seed), list(leaves)
     ops = [
@@ -76,11 +83,11 @@ def program(seed, leaves):
 def test_random_programs(seed):
     """Values, gradients and second derivatives; what depends on no change is the same value."""
     leaves = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
-    y, new = program(seed, leaves), leaf(3, 3, seed=9).data
+    y, new = random_program(seed, leaves), leaf(3, 3, seed=9).data
     again = replay(y, {"p1": new})
     fresh = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
     fresh[1].data = new
-    one, other = again, program(seed, fresh)
+    one, other = again, random_program(seed, fresh)
     np.testing.assert_array_equal(one.data, other.data)
     for _ in range(2):  # the gradients, then those of the sum of their squares
         found = grad(one, leaves), grad(other, fresh)
@@ -157,7 +164,7 @@ def test_names_scopes_and_lines_are_kept():
 def test_a_stop_takes_from_the_gradient_what_passed_it(seed):
     """The gradient with a stop is the gradient without, minus the parts of all paths through it."""
     leaves = [leaf(3, 3, seed=i, name=f"p{i}") for i in range(4)]
-    y = program(seed, leaves)
+    y = random_program(seed, leaves)
     g = graph(y)
     rng = np.random.default_rng(seed)
     edges = [e for e in g.edges if g.nodes[e.target].tensor.requires_grad]
@@ -271,3 +278,116 @@ def test_errors(change, error, words):
     y.name = "y"
     with pytest.raises(error, match=words):
         replay(y, **change)
+
+
+# What the code asked on its way
+
+
+def branching(x):
+    h = x * 2.0
+    if (h * 1.0).sum() > 3.0:  # asked
+        return (h * h).sum()
+    return h.sum()
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.0])
+def test_a_truth_that_comes_out_otherwise_is_told_with_its_line(scale):
+    x = Tensor([1.0, 2.0], requires_grad=True, name="x")
+    y = branching(x)
+    number = next(i for i, t in enumerate(TEXT, 1) if t.endswith("# asked"))
+    words = rf"line {number} of test_replay.py asked .* it was True when recorded, and is False"
+    if scale * 6 > 3:
+        assert replay(y, {x: x.data * scale}).item() == branching(x * scale).item()
+        assert replay(replay(y, {x: x.data * 9}), {x: x.data}).item() == y.item()
+    else:
+        with pytest.warns(ReplayWarning, match=words):
+            replay(y, {x: x.data * scale})
+        once = replay(y, {x: x.data * 2})
+        with pytest.warns(ReplayWarning, match=words):
+            replay(once, {x: x.data * scale})
+        run = program(y, x, [x])
+        assert run(x.data)[0] == y.item()
+        with pytest.raises(RuntimeError, match=words):
+            run(x.data * scale)
+
+
+def test_what_is_asked_keeps_nothing_alive_and_a_leaf_no_more_than_some():
+    gc.collect()
+    gc.disable()
+    try:
+        h = leaf(3) * 2.0
+        assert (h * h).sum() > 0
+        known = weakref.ref(h)
+        del h
+        assert known() is None
+    finally:
+        gc.enable()
+    w = leaf()
+    for _ in range(1000):
+        assert w > -9
+    assert len(w.truths) < 100
+    with tl.no_grad():
+        assert w > -9
+
+
+# Programs
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_program_of_every_op(call):
+    tensors = call.tensors()
+    out = call(*tensors) * 1.0
+    wrt = [tensors[i] for i in call.wanted]
+    if not out.requires_grad:
+        return
+    g = np.linspace(0.5, 1.5, out.size).reshape(out.shape)
+    value, gradients = program(out, wrt, wrt, g)(*(t.data * 1.03125 for t in wrt))
+    again = replay(out, {t: t.data * 1.03125 for t in wrt})
+    np.testing.assert_array_equal(value, again.data)
+    for got, right in zip(gradients, grad(again, wrt, g), strict=True):
+        np.testing.assert_array_equal(got, right.data)
+        assert got.flags.writeable
+
+
+def test_a_program_trains_as_the_code_does():
+    def loss_of(W, b):
+        return tl.mse_loss(tanh(x @ W + b), target)
+
+    x, target = Tensor(leaf(8, 3).data, name="x"), leaf(8, 2, seed=1).data
+    (W, b), (V, c) = ((leaf(3, 2, seed=2), leaf(2, seed=3)) for _ in range(2))
+    run = program(loss_of(V, c), (V, c), inputs=[x])
+    for step in range(5):
+        batch = leaf(8, 3, seed=step).data
+        x = Tensor(batch)
+        loss = loss_of(W, b)
+        loss.backward()
+        value, gradients = run(batch)
+        np.testing.assert_allclose(value, loss.data, rtol=1e-14)
+        for p, q, g in zip((W, b), (V, c), gradients, strict=True):
+            np.testing.assert_allclose(g, p.grad, rtol=1e-13, atol=1e-15)
+            p.data -= 0.1 * p.grad
+            q.data -= 0.1 * g
+            p.zero_grad()
+
+
+def test_what_a_program_refuses():
+    x, w = Tensor(np.ones(3), name="x"), leaf(3, name="w")
+    y = (x * w).sum()
+    run = program(y, w, [x])
+    for arguments, error, words in (
+        ((), ValueError, "takes 1 arrays, but got 0"),
+        ((x,), TypeError, r"got a Tensor for x \(3,\); pass .data"),
+        ((np.ones(4),), ValueError, r"x \(3,\) has that shape in the program, but got \(4,\)"),
+        ((np.ones(3, "f"),), TypeError, "has dtype float64 in the program, but got float32"),
+    ):
+        with pytest.raises(error, match=words):
+            run(*arguments)
+    with pytest.raises(TypeError, match=r"y .* is no leaf|is no leaf of"):
+        program(y, y)
+    with pytest.raises(ValueError, match="not a scalar"):
+        program(x * w, w)
+    dropped = tl.dropout(w, 0.5, generator=np.random.default_rng(0)).sum()
+    with pytest.raises(ValueError, match="drew a mask"):
+        program(dropped, w)
+    mask = next(n.tensor for n in graph(dropped) if n.name == "mask")
+    assert program(dropped, w, [mask])(np.ones(3))[1].tolist() == [1, 1, 1]

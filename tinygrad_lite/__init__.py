@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .insight.profiles import profile as profile
     from .insight.stepper import source_lines as source_lines
     from .insight.stepper import steps as steps
+    from .recorded.program import program as program
     from .recorded.replay import replay as replay
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
@@ -57,6 +58,7 @@ _LAZY = {
     "path_classes": "insight.classes",
     "paths": "insight.paths",
     "profile": "insight.profiles",
+    "program": "recorded.program",
     "replay": "recorded.replay",
     "source_lines": "insight.stepper",
     "steps": "insight.stepper",

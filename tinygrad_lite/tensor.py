@@ -21,6 +21,7 @@ from .backward import backward
 from .ops.explained import explained
 from .ops.reduce import Axis
 from .ops.shape import At
+from .truths import note_truth
 from .value import Value
 
 Method = Callable[..., "Tensor"]
@@ -302,7 +303,9 @@ class Tensor(Value):
         return ops.round(self, digits)
 
     def __bool__(self) -> bool:
-        return bool(self._array)
+        answer = bool(self._array)
+        note_truth(self)
+        return answer
 
     def __float__(self) -> float:
         return float(self._number())

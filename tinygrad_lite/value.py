@@ -36,7 +36,7 @@ class Value(Carrier):
     __slots__ = (  # noqa: RUF023 (in the order of what they say)
         "_array", "_requires_grad", "_name", "grad",
         "op", "inputs", "arrays", "params", "scope", "index", "source",
-        "changed", "cotangent", "place", "stands_for", "__weakref__",
+        "changed", "cotangent", "place", "stands_for", "truths", "__weakref__",
     )  # fmt: skip
 
     _array: np.ndarray | np.generic
@@ -54,6 +54,7 @@ class Value(Carrier):
     cotangent: Any  # what backward last started with here; unset if it never did
     place: int  # the index of the value in whose place a replay made this; unset if none did
     stands_for: Value  # the leaf in whose place a replay put this; unset if none did
+    truths: list[Any]  # what code asked of what was computed from it (truths.py); unset if nothing
 
     def __init__(
         self, data: Any, requires_grad: bool = False, *, name: str | None = None, dtype: Any = None

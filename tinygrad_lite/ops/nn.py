@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Carrier
 from ..operation import op
 from .arrange import expand_dims, squeeze, take_along_axis
 from .convolve import Pair, conv2d, conv2d_image, pair
@@ -84,6 +85,9 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
 softplus.vjp(lambda g, out, x, beta: g * sigmoid(beta * x))
 
 
+MASK = "mask"  # what `dropout` calls the mask that it drew
+
+
 def dropout(
     x: Array, p: float = 0.5, training: bool = True, *, generator: np.random.Generator
 ) -> Array:
@@ -95,7 +99,9 @@ def dropout(
     if not training:
         return x
     keep = generator.random(x.shape) >= p
-    return x * (keep / (1 - p or 1)).astype(as_floating(x).dtype)
+    mask = (keep / (1 - p or 1)).astype(as_floating(x).dtype)
+    kind: Any = type(x) if isinstance(x, Carrier) else None
+    return x * (kind(mask, name=MASK) if kind else mask)
 
 
 # Losses

@@ -8,6 +8,8 @@ draws stay as they were.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import Any
@@ -27,6 +29,10 @@ from .names import Names, names_of
 from .nodes import Edge, Node, computation_of
 
 Branch = Edge | Node | Tensor | str | tuple[str, ...]
+
+
+class ReplayWarning(UserWarning):
+    """The code that was recorded would have gone another way for what a replay was given."""
 
 
 class Stopped(Op):
@@ -105,7 +111,10 @@ def replay(
         for branch, instead in given.items()
         for use in plan.uses(branch)
     }
-    return run(output, leaves, cuts, replaced)
+    result, made = run(output, leaves, cuts, replaced)
+    if otherwise := ask_again(made):
+        warnings.warn(otherwise, ReplayWarning, stacklevel=2)
+    return result
 
 
 def listed(branches: Any) -> list[Any]:
@@ -216,8 +225,9 @@ def run(
     data: Mapping[Value, Any],
     cuts: Mapping[Value, Iterable[int]],
     replaced: Mapping[Use, Value],
-) -> Tensor:
-    """The output of the computation with these leaves, cut and replaced uses."""
+) -> tuple[Tensor, dict[Value, Any]]:
+    """The output of the computation with these leaves, cut and replaced uses, and what was made in
+    the place of each value."""
     made: dict[Value, Any] = {}
     for v in ancestors([output]):
         if v.op is None:
@@ -238,7 +248,27 @@ def run(
     result: Tensor = made.get(output, output)
     if result is not output and hasattr(output, "cotangent") and result.shape == output.shape:
         result.cotangent = output.cotangent
-    return result
+    return result, made
+
+
+def ask_again(made: Mapping[Value, Value]) -> str:
+    """What to say where a truth that was asked on the way now comes out otherwise; else empty."""
+    truths = {id(t): t for v in made for t in getattr(v, "truths", ())}
+    answers = [(truth, truth.again(made)) for truth in truths.values()]
+    for v, new_value in made.items():
+        if hasattr(v, "truths"):
+            new_value.truths = [truth.of(made) for truth in v.truths]
+    other = [(truth, now) for truth, now in answers if now is not None and now != truth.answer]
+    if not other:
+        return ""
+    truth, now = other[0]
+    file, line = truth.line
+    more = f" ({len(other) - 1} more came out otherwise)" if len(other) > 1 else ""
+    return (
+        f"line {line} of {os.path.basename(file)} asked whether a Tensor was true: it was "
+        f"{truth.answer} when recorded, and is {now} in the replay, where the code might have "
+        f"gone another way{more}"
+    )
 
 
 def stand_in(leaf: Value, data: Any) -> Any:

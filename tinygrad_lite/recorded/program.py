@@ -1,0 +1,93 @@
+"""A recorded computation as a function of arrays: its value and gradients, without a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ancestors import ancestors, between
+from ..arrays import describe
+from ..backward import leaf_gradients, seed
+from ..ops.nn import MASK
+from ..tensor import Tensor
+from ..value import Value
+from .replay import ask_again, run
+
+Program = Callable[..., tuple[Any, Any]]
+
+
+def program(
+    output: Tensor,
+    wrt: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor] = (),
+    gradient: Any = None,
+) -> Program:
+    """The function that computes `output` and its gradient with respect to `wrt` again.
+
+    ``value, gradients = run(*arrays)`` takes an array for each of `inputs`, in order; every other
+    leaf is read from its `.data` at each call, as the parameters that an optimiser moves. Plain
+    arrays come back, the gradients as a tuple in the order of `wrt` (one Tensor: one array).
+
+    It is the recorded computation: numbers that were taken out of Tensors are constants in it.
+    Where a truth that the code asked of a Tensor comes out otherwise, it raises.
+
+    >>> from tinygrad_lite import Tensor, program
+    >>> x, w = Tensor(1.0), Tensor(3.0, requires_grad=True)
+    >>> run = program((w * x - 1.0) ** 2, wrt=w, inputs=[x])
+    >>> value, slope = run(2.0)
+    >>> float(value), float(slope)
+    (25.0, 20.0)
+
+    Raises: TypeError if `wrt` or `inputs` are no leaves of it, or the output requires no gradient;
+    ValueError if it drew a mask, as dropout does, that is not among `inputs`, or the output is no
+    scalar and no gradient is given. `run` raises TypeError for a Tensor or another dtype,
+    ValueError for another number of arrays or another shape, RuntimeError where a truth comes out
+    otherwise.
+    """
+    one = isinstance(wrt, Tensor)
+    wanted = (wrt,) if isinstance(wrt, Tensor) else tuple(wrt)
+    start, leaves = seed(output, gradient), [v for v in ancestors([output]) if v.op is None]
+    for x in (*wanted, *inputs):
+        if not any(x is leaf for leaf in leaves):
+            what = describe(x) if isinstance(x, Value) else type(x).__name__
+            raise TypeError(f"program: {what} is no leaf of {describe(output)}")
+    masks = [v for v in leaves if v._name == MASK and not any(v is x for x in inputs)]
+    if masks:
+        raise ValueError(
+            f"program: {describe(output)} drew a mask, which would be the same at each call; name "
+            "it among inputs= and give a new one, or make the program outside of training"
+        )
+    recorded = {leaf: leaf._array for leaf in leaves}
+    changing = [leaf for leaf in leaves if not any(leaf is x for x in inputs)]
+
+    def run_again(*arrays: Any) -> tuple[Any, Any]:
+        if len(arrays) != len(inputs):
+            raise ValueError(f"the program takes {len(inputs)} arrays, but got {len(arrays)}")
+        data: dict[Any, Any] = {
+            x: fitting(x, array) for x, array in zip(inputs, arrays, strict=True)
+        }
+        data |= {x: x._array for x in changing if x._array is not recorded[x]}
+        value, made = run(output, data, {}, {})
+        if otherwise := ask_again(made):
+            raise RuntimeError(f"the program cannot be run for these arrays: {otherwise}")
+        ends = [made.get(x, x) for x in wanted]
+        found = leaf_gradients(value, start, between(value, set(ends)), set(ends))
+        zeros = (np.zeros_like(x._array) for x in ends)
+        gradients = tuple(np.array(found.get(x, z)) for x, z in zip(ends, zeros, strict=True))
+        return np.array(value._array), gradients[0] if one else gradients
+
+    return run_again
+
+
+def fitting(x: Tensor, array: Any) -> Any:
+    """An array in the place of an input. Raises: TypeError or ValueError if it does not fit."""
+    if isinstance(array, Value):
+        raise TypeError(f"the program takes arrays, but got a Tensor for {describe(x)}; pass .data")
+    found = np.asarray(array)
+    if found.shape != x.shape:
+        raise ValueError(f"{describe(x)} has that shape in the program, but got {found.shape}")
+    if found.dtype != x.dtype and np.ndim(array):
+        raise TypeError(f"{describe(x)} has dtype {x.dtype} in the program, but got {found.dtype}")
+    return found
