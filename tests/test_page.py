@@ -201,6 +201,21 @@ def test_paths_are_lit_one_after_the_other(shown, G, how):
     assert page.run("return document.querySelectorAll('.onpath').length") == 0
 
 
+def test_a_path_is_lit_where_the_steps_have_not_come_yet(shown):
+    page = shown(steps(deep_net(19, skip=True)[0]))
+    page.media(prefers_reduced_motion="reduce")
+    opacities = """
+      const view = document.querySelector(".view:not([hidden])");
+      const seen = (e) => e === view ? 1 : getComputedStyle(e).opacity * seen(e.parentElement);
+      return [".onpath", ":is(.node, .edge):not(.onpath)"].map((selector) =>
+        [...new Set([...view.querySelectorAll(`${selector}[id]`)].map(seen))]);
+    """
+    page.press("p")
+    assert page.run(opacities) == [[1], [0.2]]
+    page.press("\ue00c")
+    assert sorted(page.run(opacities)[1]) == [0.28, 1]
+
+
 def test_paths_are_counted_where_they_cannot_be_walked(shown):
     y = Tensor(1.0, requires_grad=True, name="x") * 1.0
     for _ in range(60):
@@ -636,6 +651,53 @@ def test_a_step_touches_only_what_it_changes(shown):
     page.press("/")
     assert page.run("return document.querySelectorAll('#hits li').length") == 50
     assert page.run("return window.looks") < 50 * 3000
+
+
+JUMP = """
+  const views = document.getElementById("views"), scrub = document.getElementById("scrub");
+  const styles = () => new Map([...views.querySelectorAll("g, text")].map((element) => {
+    const { opacity, visibility } = getComputedStyle(element);
+    return [element, opacity + visibility];
+  }));
+  const before = styles(), observer = new MutationObserver(() => {});
+  observer.observe(views, { attributes: true, subtree: true });
+  scrub.value = arguments[0];
+  scrub.dispatchEvent(new Event("input"));
+  const changed = new Set(observer.takeRecords().map((record) => record.target));
+  for (const [element, style] of styles()) if (style !== before.get(element)) changed.add(element);
+  const ids = [...views.querySelectorAll(".ahead[id], .ahead [id]")].map((element) => element.id);
+  return [changed.size, ids, getComputedStyle(views.querySelector(".numbers")).opacity];
+"""
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(500, None)], ids=["all steps", "a slice"])
+def test_a_far_jump_changes_groups_and_not_each_element(shown, part):
+    y = Tensor(0.0)
+    for i in range(16):
+        row = start = Tensor(1.0 + i, requires_grad=True)
+        for _ in range(20):
+            row = row * tl.exp(Tensor(0.001))  # no gradient reaches exp
+        y = y + row + start
+    some = steps(y)[part]
+    page = shown(some)
+    ids = page.run("return [...document.querySelectorAll('[id].node, [id].edge')].map((e) => e.id)")
+    assert len(ids) > 2000
+    number = {(step.direction, step.id): step.number for step in some}
+
+    def still_to_come(id, step):
+        node = int(re.search(r"\d+", id)[0])
+        if step.direction == "forward":
+            return number.get(("forward", node), 0) > step.number
+        return id[0] in "er" and number.get(("backward", node), np.inf) > step.number
+
+    farthest, before = 0, {id for id in ids if still_to_come(id, some[0])}
+    for i in np.random.default_rng(0).integers(len(some), size=20).tolist():
+        changed, faded, numbers = page.run(JUMP, i + 1)
+        assert set(faded) == {id for id in ids if still_to_come(id, some[i])}
+        assert numbers == ("0" if some[i].direction == "forward" else "1")
+        assert changed < 450
+        farthest, before = max(farthest, len(before ^ set(faded))), set(faded)
+    assert farthest > 800
 
 
 def test_a_step_of_many_inputs_shows_the_rest_when_asked_and_wrong_rules_at_once(shown):

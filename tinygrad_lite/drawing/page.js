@@ -338,68 +338,113 @@ function markLine(step) {
 const reached = { forward: new Map(), backward: new Map() };  // node -> number of its step
 for (const step of steps) reached[step.way].set(step.node, step.number);
 
+function group(className, ...content) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", "g");
+  element.setAttribute("class", className);
+  element.append(...content);
+  return element;
+}
+
+// The numbers of an arrow, if it has any, moved into an element of their own, styled as it is.
+function numbersOf(arrow) {
+  const texts = arrow.querySelectorAll('.edge > text[fill="#1F2933"]');
+  const title = arrow.querySelector("title")?.cloneNode(true) ?? "";
+  return texts.length ? [group("edge number", title, ...texts)] : [];
+}
+
+// A jump may fade thousands of elements, and each costs a browser 10 μs and more. So those that
+// are reached one after the other stand in a bundle, which fades as a whole: only where the
+// jump starts and where it ends are elements faded by themselves.
+const BUNDLE = 64;
+
+function bundled(parts, svg) {
+  // What no gradient reaches comes last; the others are reached in turn, forward and backward.
+  parts.sort((a, b) => (a.backward === Infinity) - (b.backward === Infinity) ||
+    a.forward - b.forward || b.backward - a.backward);
+  const kinds = [["arrows", ".edge:not(.number)"], ["numbers", ".number"], ["boxes", ".node"]];
+  return kinds.flatMap(([kind, selector]) => {
+    const same = parts.filter((part) => part.element.matches(selector)), bundles = [];
+    while (same.length) {
+      const some = same.splice(0, BUNDLE);
+      bundles.push({ parts: some, element: group("bundle", ...some.map((part) => part.element)) });
+    }
+    svg.querySelector(".names").before(group(kind, ...bundles.map((bundle) => bundle.element)));
+    return bundles;
+  });
+}
+
 const pictures = data.views.map((view, v) => {
   const holder = document.querySelectorAll(".view")[v];
   const svg = holder.querySelector("svg");
-  const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, g]));
-  const nodes = view.nodes.map((ids) => ids.map((id) => byId.get(id)).filter(Boolean));
-  const edges = new Map(Object.entries(view.edges).map(([key, id]) => [key, byId.get(id)]));
+  const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, [g, ...numbersOf(g)]]));
+  const nodes = view.nodes.map((ids) => ids.flatMap((id) => byId.get(id) ?? []));
+  const edges = new Map(Object.entries(view.edges).map(([key, id]) => [key, byId.get(id) ?? []]));
   // For each element: when it is first made, when gradient first goes through it.
   const when = new Map();
-  const note = (element, node, isEdge) => {
-    if (!element) return;
-    const known = when.get(element) ?? { forward: Infinity, backward: Infinity, edge: isEdge };
+  const note = (element, node) => {
+    const edge = element.classList.contains("edge");
+    const known = when.get(element) ?? { element, edge, forward: Infinity, backward: Infinity };
     known.forward = Math.min(known.forward, reached.forward.get(node) ?? 0);
     known.backward = Math.min(known.backward, reached.backward.get(node) ?? Infinity);
     when.set(element, known);
   };
-  nodes.forEach((elements, node) => elements.forEach((e) => note(e, node, e.classList.contains("edge"))));
-  edges.forEach((element, key) => note(element, Number(key.split("-")[0]), true));
+  nodes.forEach((elements, node) => elements.forEach((e) => note(e, node)));
+  edges.forEach((elements, key) => elements.forEach((e) => note(e, Number(key.split("-")[0]))));
+  const bundles = bundled([...when.values()], svg);
   const nodeOf = new Map();
   nodes.forEach((elements, node) => elements.forEach((e) => nodeOf.set(e, node)));
   holder.onclick = (event) => {
-    const group = event.target.closest("g[id]");
-    if (group && nodeOf.has(group)) nextOf((s) => nodes[s.node].includes(group));
+    const element = event.target.closest(".node, .edge");
+    if (nodeOf.has(element)) nextOf((s) => nodes[s.node].includes(element));
   };
   const size = svg.viewBox.baseVal;
   svg.removeAttribute("width");
   svg.removeAttribute("height");
-  return { holder, svg, nodes, edges, when, folded: view.folded, width: size.width * 4 / 3, height: size.height * 4 / 3 };
+  return {
+    holder, svg, nodes, edges, bundles, numbers: svg.querySelector(".numbers"), folded: view.folded,
+    width: size.width * 4 / 3, height: size.height * 4 / 3,
+  };
 });
 let picture = pictures[0];
 let zoom = null;
 let lit = [];
 
+function fade(part, ahead) {
+  if (part.ahead !== ahead) part.element.classList.toggle("ahead", part.ahead = ahead);
+}
+
 function light(step) {
   for (const element of lit) element.classList.remove("lit", "now");
   lit = [];
   const add = (element, ...kinds) => {
-    if (!element) return;
     element.classList.add(...kinds);
     element.dataset.way = step.way;
     lit.push(element);
   };
-  const edge = (target, slot) => picture.edges.get(`${target}-${slot}`);
+  const addEdge = (target, slot) => picture.edges.get(`${target}-${slot}`)?.forEach((element) => add(element, "lit"));
   const own = picture.nodes[step.node] ?? [];
   own.forEach((element) => add(element, element.classList.contains("edge") ? "lit" : "now"));
   if (step.way === "forward") {
     for (const [source, target, slot] of data.edges) {
       if (target === step.node) {
-        add(edge(target, slot), "lit");
+        addEdge(target, slot);
         for (const e of picture.nodes[source] ?? []) if (!own.includes(e) && e.classList.contains("node")) add(e, "lit");
       }
     }
   } else {
-    for (const [sender, slot] of step.arrivals) if (sender !== null) add(edge(sender, slot), "lit");
+    for (const [sender, slot] of step.arrivals) if (sender !== null) addEdge(sender, slot);
     for (const send of step.sends) {
-      add(edge(step.node, send.slot), "lit");
+      addEdge(step.node, send.slot);
       for (const e of picture.nodes[send.to] ?? []) if (!own.includes(e) && e.classList.contains("node")) add(e, "lit");
     }
   }
-  for (const [element, when] of picture.when) {
-    // On the way back every value is there, and arrows wait for their gradient.
-    const ahead = step.way === "forward" ? when.forward > step.number : when.edge && when.backward > step.number;
-    if (when.ahead !== ahead) element.classList.toggle("ahead", when.ahead = ahead);
+  // On the way back every value is there, and arrows wait for their gradient; so do their numbers.
+  const waits = (part) => (step.way === "forward" ? part.forward > step.number : part.edge && part.backward > step.number);
+  picture.numbers.classList.toggle("quiet", step.way === "forward");
+  for (const bundle of picture.bundles) {
+    const all = bundle.parts.every(waits);
+    fade(bundle, all);
+    for (const part of bundle.parts) fade(part, !all && waits(part));
   }
 }
 
@@ -491,7 +536,7 @@ function nextPath() {
   for (const e of picture.svg.querySelectorAll(".onpath")) e.classList.remove("onpath");
   const nodes = [output, ...found.value.map((e) => e[0])];
   for (const n of nodes) for (const e of picture.nodes[n]) e.classList.add("onpath");
-  for (const e of found.value) picture.edges.get(`${e[1]}-${e[2]}`)?.classList.add("onpath");
+  for (const e of found.value) picture.edges.get(`${e[1]}-${e[2]}`)?.forEach((element) => element.classList.add("onpath"));
   const way = nodes.map((n) => names[n]);
   const shown = way.length > 14 ? [...way.slice(0, 7), "…", ...way.slice(-6)] : way;
   say(`Path ${walk.number} of ${walk.total.toLocaleString("en")}: ${shown.join(" → ")}`);
@@ -508,7 +553,6 @@ function show(i, { quiet = false } = {}) {
   const step = steps[at];
   // Only where it shows: a colour set on the root would be worked out anew for every element.
   for (const part of [document.querySelector("header"), $("step")]) part.dataset.way = step.way;
-  $("views").classList.toggle("quiet", step.way === "forward");
   if (walk && walkedFrom !== step.node) endPath();
   if (!quiet) say("");
   $("step").replaceChildren(...stepParts(step));
