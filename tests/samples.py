@@ -89,7 +89,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "heaviside": [*ONE, sample(normal(3), h0=0.0)],
     "sign": ONE,
     "abs": ONE,
-    "times_direction": [sample(normal(2, 3), normal(3), positive(2, 1))],
+    "times_direction": [sample(normal(2, 3), normal(3), positive(2, 1), np.zeros((2, 1)))],
     "maximum": [sample(apart(2, 3), apart(3) + 0.1), sample(normal(), normal())],
     "minimum": [sample(apart(2, 3), apart(3) + 0.1), sample(normal(), normal())],
     "where": [

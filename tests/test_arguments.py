@@ -697,7 +697,6 @@ def variance(n: int) -> np.ndarray:
         (lambda x: x.std() * x.std(), np.ones(3), variance(3)),
         (lambda x: abs(x * x).sum(), [0.0, 1], 2 * np.eye(2)),
         (lambda x: (abs(x**2) + abs(np.square(x))).sum(), [0.0, 1], 4 * np.eye(2)),
-        (lambda x: (abs(abs(x)) ** 2).sum(), [0.0, 1], 2 * np.eye(2)),
         (lambda x: abs(x**3).sum(), [0.0, 1], np.diag([0.0, 6])),
         (lambda x: tl.norm(x * x) ** 2, [0.0, 0], np.zeros((2, 2))),
         (lambda x: abs(tl.relu(x) - tl.relu(2 * x)).sum(), [-1.0, 2], np.zeros((2, 2))),
@@ -711,6 +710,7 @@ def variance(n: int) -> np.ndarray:
         (lambda x: abs(np.exp(x) - 1).sum(), [0.0, 0], np.diag([np.nan, np.nan])),
         (lambda x: abs(x[0] * x[1]), [0.0, 0], np.full((2, 2), np.nan)),
         # nor a number where there is one that is not found
+        (lambda x: (abs(abs(x)) ** 2).sum(), [0.0], [[np.nan]]),
         (lambda x: abs(np.cos(x) - 1).sum(), [0.0], [[np.nan]]),
         (lambda x: tl.norm(x * x), [0.0], [[np.nan]]),
         (lambda x: tl.norm(x) * tl.relu(tl.norm(x)), [0.0], [[np.nan]]),
@@ -726,6 +726,48 @@ def test_second_derivatives_at_zero(f, x, expected):
     both = Tensor(np.array(x), requires_grad=True)  # the first derivative stays, recorded or not
     f(both).backward()
     np.testing.assert_array_equal(grad(f(both), both).data, both.grad)
+
+
+def slope_of(f):
+    return lambda x: tl.value_and_grad(f)(x)[1]
+
+
+def norm_squared(x):
+    return tl.norm(x) ** 2
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        # along a tangent
+        (lambda: tl.jvp(slope_of(norm_squared), np.zeros(2), np.array([1.0, 2]))[1], [2.0, 4]),
+        (
+            lambda: tl.jvp(slope_of(lambda x: (abs(x) * abs(x)).sum()), np.array([0.0, 2]),
+                           np.ones(2))[1],
+            [2.0, 2],
+        ),
+        (lambda: tl.jvp(slope_of(lambda x: abs(x).sum()), np.zeros(1), np.ones(1))[1], [np.nan]),
+        (lambda: tl.jvp(slope_of(lambda p: p[0] ** p[1]), np.array([0.0, 1]),
+                        np.array([0.0, 1]))[1], [np.nan] * 2),
+        # by something else
+        (lambda: tl.jacobian(lambda c: hessian(lambda x: c * norm_squared(x), np.zeros(2)), 1.0),
+         2 * np.eye(2)),
+        (lambda: tl.jacobian(lambda c: hessian(lambda x: c * x.std() ** 2, np.ones(2)), 1.0),
+         [[0.5, -0.5], [-0.5, 0.5]]),
+        (lambda: tl.jacobian(
+            lambda c: hessian(lambda x: np.cosh(c * tl.norm(x)), np.zeros(1)), 3.0
+        ), [[6.0]]),
+        (lambda: tl.jacobian(
+            lambda c: hessian(lambda x: np.sqrt(norm_squared(x) + c), np.zeros(1)), 4.0
+        ), [[-0.0625]]),
+        # not found: right would be 0, and -inf
+        (lambda: tl.jacobian(lambda x: hessian(lambda x: (abs(x) ** 2).sum(), x), np.zeros(1)),
+         [[[np.nan]]]),
+        (lambda: hessian(lambda x: tl.jacobian(lambda p: x**p, 2.0), 0.0), np.nan),
+    ],
+)  # fmt: skip
+def test_further_derivatives_at_zero(f, expected):
+    np.testing.assert_allclose(f().data, expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -350,6 +350,21 @@ def test_an_update_in_place_gives_new_data(shape):
         y.data -= 1.0
 
 
+def test_an_update_that_would_be_lost_is_an_error():
+    w = leaf(2, 2)
+    held, row = w.data, w.data[0]
+    for change in (
+        "held -= 1", "row -= 1", "w.data[0] -= 1", "w.data.T[...] -= 1", "np.add.at(w.data, 0, 1)",
+        "for d in [w.data]: d -= 1", "for d in w.data: d -= 1", "held |= 1", "[w.data][0] -= 1",
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError), match=r"read-only|not supported"):
+            exec(change, {"w": w, "held": held, "row": row, "np": np})
+    assert np.array_equal(w.data, held)
+    copied = w.data.copy()
+    with pytest.raises(TypeError):
+        copied -= object()
+
+
 def test_what_is_computed_from_data_is_an_ordinary_array():
     x = Tensor([1.0, 2.0])
     assert repr(x.data) == "array([1., 2.])"

@@ -194,13 +194,13 @@ WRT = option("--wrt", "a parameter, by the name of its tensor (default: every on
            choices=["LR", "TB"], default="LR"),
     option("--fold", "draw scopes as one box each (default: only in large graphs)",
            action=BooleanOptionalAction),
-    option("--gradient", "send a gradient of ones back, where the script did not",
-           action="store_true"),
+    option("--gradient", "send a gradient of ones back where the script sent none (default)",
+           action=BooleanOptionalAction, default=True),
 )  # fmt: skip
 def show_graph(args: Namespace) -> None:
     """Show what a tensor was computed from, and its gradients."""
     ((tensor, names),) = tensors_at([args.target], args.rest)
-    if args.gradient:
+    if args.gradient and tensor.requires_grad:
         take_ones(tensor, args.target)
     report(args, [graph(tensor, names=names)], direction=args.direction, fold=args.fold)
 

@@ -7,6 +7,7 @@ backward.py.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from numbers import Number
 from typing import Any
@@ -40,29 +41,71 @@ class Data(np.ndarray):
     """A Tensor's array, read-only: in place of changing it, ``w.data -= step`` gives w new data,
     as it does for a number. What is computed from it is an ordinary array."""
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        return array[()] if return_scalar else np.asarray(array)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        plain = [plain_array(x) for x in inputs]
+        if method == "at" and isinstance(plain[0], np.ndarray) and not plain[0].flags.writeable:
+            raise ValueError(f"np.{ufunc.__name__}.at would write into an array that is read-only")
+        if "out" in kwargs:
+            kwargs["out"] = tuple(map(plain_array, kwargs["out"]))
+        return getattr(ufunc, method)(*plain, **kwargs)
 
     def __repr__(self) -> str:
         return repr(np.asarray(self))
 
 
-def replace_in_place(name: str) -> Callable[[Any, Any], Any]:
+def plain_array(x: Any) -> Any:
+    """A Tensor's array as an ordinary one, which shares its memory; anything else as it is."""
+    return np.asarray(x) if isinstance(x, Data) else x
+
+
+def replace_in_place(sign: str, name: str) -> Callable[[Any, Any], Any]:
     """The method of an operator such as -=, by its name: the array itself where it may be written
-    to, as a copy may, else a new one."""
-    change, compute = getattr(np.ndarray, f"__i{name}__"), getattr(operator, name)
+    to, as a copy may, else a new one, which ``w.data -= step`` gives to w. Raises: ValueError
+    where it would be given to something else, and w stay as it is."""
+    change, compute = getattr(np.ndarray, f"__i{name}__"), getattr(operator, f"__{name}__")
 
     def method(self: Any, other: Any) -> Any:
-        if not self.flags.writeable:
-            return compute(self, other)
-        change(self, other)
-        return self
+        if self.flags.writeable:
+            result = change(self, other)
+            return result if result is NotImplemented else self
+        if sys.getrefcount(self) > ALONE:
+            raise ValueError(
+                f"d {sign} ... would change an array that is read-only, so that recorded gradients "
+                f"stay right; write w.data {sign} ... for the Tensor w whose data it is, or copy it"
+            )
+        return compute(self, other)
 
     return method
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(Data, f"__i{_name}__", replace_in_place(_name))
+def count_references() -> int:
+    """What sys.getrefcount says in ``w.data -= 1`` of the array, which nothing else holds; -1 if
+    that cannot be told from where a variable holds it."""
+    counts = []
+
+    class Counting(np.ndarray):
+        def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
+            counts.append(sys.getrefcount(self))
+            return self
+
+    class Holder:
+        data: Any = property(lambda self: np.empty(1).view(Counting), lambda self, new: None)
+
+    holder = Holder()
+    holder.data -= 1
+    held = holder.data
+    held -= 1
+    return counts[0] if counts[0] < counts[1] else -1
+
+
+ALONE = count_references()
+SIGNS = {
+    "add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "floordiv": "//=", "mod": "%=",
+    "pow": "**=", "matmul": "@=", "and": "&=", "or": "|=", "xor": "^=", "lshift": "<<=",
+    "rshift": ">>=",
+}  # fmt: skip
+for _name, _sign in SIGNS.items():
+    setattr(Data, f"__i{_name}__", replace_in_place(_sign, _name))
 
 
 class Tensor(Value):

@@ -34,14 +34,14 @@ def bars(
 ) -> str:  # fmt: skip
     """The rows as one SVG. `legend` pairs a colour with what it stands for; with `log`
     each row has one positive size, drawn on a log axis that fits them all."""
-    left = MARGIN + max((text_width(oneline(row.label), SIZE) for row in rows), default=0) + 10
+    left = MARGIN + max((text_width(oneline(row.label, 48), SIZE) for row in rows), default=0) + 10
     right = max((text_width(row.remark, SMALL) for row in rows), default=0) + 12
     length, zero = log_axis(rows) if log else signed_axis(rows)
     root = document(title, "\n".join(f"{row.label}: {row.remark}" for row in rows))
     text(root, MARGIN, MARGIN + SIZE, oneline(title, 100), size=13, font_weight="bold")
     y = MARGIN + 26
     for row in rows:
-        text(root, MARGIN, y + SIZE - 1, oneline(row.label))
+        text(root, MARGIN, y + SIZE - 1, oneline(row.label, 48))
         end = [zero, zero]  # where the next negative and the next positive part begin
         for size, colour in row.parts:
             if size and math.isfinite(size):

@@ -94,7 +94,7 @@ def between(output: Value, inputs: Collection[Value]) -> set[Value]:
                     return search_between(output, inputs)
                 seen.add(x)
                 queue.append(x)
-    return seen if output.op is not None else seen & set(inputs)
+    return seen if output.op and output._requires_grad else seen & set(inputs)
 
 
 def count_references() -> int:

@@ -60,6 +60,7 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
     sum to."""
 
     classes: dict[Any, PathClass]
+    by: str  # what they are grouped by; "class" for a function
 
     def __getitem__(self, key: Any) -> PathClass:
         return self.classes[key]
@@ -80,7 +81,14 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
         paths = count_of_paths(sum(found.count for found in self.values()))
         head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
         rows = [(text(key), *found.cells()) for key, found in self.items()]
-        return Table(("class", *PathClass.header), rows, head)
+        return Table((self.by, *PathClass.header), rows, head, self.hint)
+
+    @property
+    def hint(self) -> str:
+        """What else would tell the paths apart, where scopes do not."""
+        several = sum(found.count for found in self.values()) > 1
+        alone = self.by in ("scope", "depth") and len(self) == 1 and several
+        return 'All paths are one class; by="skips" may tell them apart.' if alone else ""
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
@@ -205,7 +213,7 @@ def classify(
             waiting[x].append(merge(None, longer, here.counts, parts))
             combine(waiting[x], 2)
     arrived = receipts(output, traced.start, traced.within, ends)
-    results = []
+    results, told = [], "class" if callable(by) else by
     for tensor in wrt:
         ends_in, outcome = list(found[tensor].parts), arrived.values[tensor].outcome
         total = arrived.gradients[tensor]
@@ -215,7 +223,7 @@ def classify(
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
         results.append(
             PathClasses(
-                total, traced.title(output), traced.title(tensor), note, outcome.state, by_key
+                total, traced.title(output), traced.title(tensor), note, outcome.state, by_key, told
             )
         )
     return tuple(results), seen

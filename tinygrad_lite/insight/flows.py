@@ -42,7 +42,7 @@ from ..views.boxes import Wire, diagram
 from ..views.looks import SKIP, picture
 from .graphs import Graph
 from .jacobians import check_conserved, is_foreign, pushforward
-from .result import Breakdown, Drawing, attributes
+from .result import Breakdown, Drawing, attributes, plain
 
 SHARE = "share of the gradient that travels here: width, and number"
 
@@ -84,8 +84,10 @@ class Flow(Breakdown, Drawing):
         for edge, part in sorted(self.shares.items(), key=lambda item: -round(abs(item[1]), 9)):
             source, target = graph.nodes[edge.source], graph.nodes[edge.target]
             remark = "" if edge.traffic is State.GRADIENT else edge.outcome.text(graph.names)
-            line = graph.names.line(target.tensor)
-            rows.append((graph.title(source), graph.title(target), percent(part), line, remark))
+            line, into = graph.names.line(target.tensor), graph.title(target)
+            if sum(other.source == edge.source for other in graph.into[edge.target]) > 1:
+                into += f" by operand {edge.slot + 1}"
+            rows.append((graph.title(source), into, percent(part), line, remark))
         head = self.heading("the flow of the gradient of")
         header = ("from", "into", "share", "line", "")
         return Table(header, rows, head, graph.names.hint).filled()
@@ -93,7 +95,13 @@ class Flow(Breakdown, Drawing):
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
         edges = [
-            {**attributes(edge, ("source", "target", "slot")), "share": part}
+            {
+                **attributes(edge, ("source", "target", "slot")),
+                "from": self.graph.title(self.graph.nodes[edge.source]),
+                "into": self.graph.title(self.graph.nodes[edge.target]),
+                "line": plain(self.graph.nodes[edge.target].source),
+                "share": part,
+            }
             for edge, part in self.shares.items()
         ]
         return {**super().to_json(), "edges": edges, "scopes": dict(self.scopes)}

@@ -9,7 +9,6 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..arrays import describe
 from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import Table, count, percent
@@ -51,7 +50,7 @@ class Path(Piece):
     Printed, it is a sentence.
     """
 
-    numbers = ("scopes", "edges", "norm", "share", "state")
+    numbers = ("way", "lines", "scopes", "edges", "norm", "share", "state")
     header = ("path", "lines", "edges", "|part|", "share", "")
 
     edges: tuple[Edge, ...]
@@ -65,6 +64,16 @@ class Path(Piece):
     def state(self) -> State:
         """What became of the gradient on it."""
         return self.outcome.state
+
+    @property
+    def way(self) -> str:
+        """What it passes, told so that no two paths read the same."""
+        return str(self.route)
+
+    @property
+    def lines(self) -> str:
+        """The lines that it passes; empty where none were noted."""
+        return self.route.lines
 
     def cells(self) -> tuple[str, ...]:
         """Its row in the table."""
@@ -171,8 +180,8 @@ def paths(
         raise TypeError(f"limit must be an integer, but is {limit!r}")
     if n > limit:
         raise ValueError(
-            f"{count(n)} paths lead from {describe(output)} to {describe(wrt)}, more than "
-            f"limit={limit}; path_classes groups them without walking each"
+            f"{count(n)} paths lead from {traced.title(output)} to {traced.title(wrt)}, more than "
+            f'limit={limit}; path_classes groups them without walking each, as by="skips" does'
         )
     walked = [(last.way, last) for last in walk(traced, wrt)]
     walked.sort(key=lambda found: len(found[0]))

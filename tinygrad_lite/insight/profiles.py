@@ -26,8 +26,9 @@ from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import Table
+from ..ops.elementwise import add, subtract
 from ..recorded.measure import narrow, norm
-from ..recorded.names import Names, names_of
+from ..recorded.names import Names, distinct, names_of
 from ..recorded.outcome import (
     ARRIVED,
     NOWHERE,
@@ -238,31 +239,52 @@ def layers_of(output: Value, names: Names) -> list[Members]:
 def layers_by_op(output: Value, within: set[Value], names: Names) -> list[Members]:
     """The layers where there are no scopes: each has the parameters that are used in ops one right
     after the other."""
-    layer_of: dict[Value, Members] = {}
-    for y in names.values:
-        uses = [x for _, x in operands(y, within)] if y.requires_grad else []
-        if own := [x for x in uses if x.op is None]:
-            members = next((layer_of[x] for x in uses if x in layer_of), None)
-            layer_of[y] = members = members or Members("", y, {}, {}, {})
-            members.ops[y] = None
-            members.parameters.update(dict.fromkeys(own))
-    layers = {members.key: members for members in layer_of.values()}.values()
     if output.op is None:
         return [Members(names.title(output), output, {}, {}, {output: None})]
-    found = []
+    layer_of: dict[Value, Members] = {}
+    outside = Members("outside layers", OUTSIDE, {}, {}, {})
+    alone: set[Any] = set()  # what is computed from parameters and numbers only
+    for y in names.values:
+        given = (x for x in y.inputs if isinstance(x, Value))
+        if y.requires_grad and all(x in alone for x in given):
+            alone.add(y)
+    used = {x for y in names.values if y not in alone for x in y.inputs if isinstance(x, Value)}
+    for y in names.values:
+        uses = [x for _, x in operands(y, within)] if y.requires_grad else []
+        own = [x for x in uses if x.op is None and not leads_around(y, x)]
+        if y in alone and used.issuperset(own):  # as in weight decay
+            outside.ops.update(dict.fromkeys([y] if own else ()))
+            outside.parameters.update(dict.fromkeys(own))
+            continue
+        before = list({id(m): m for x in uses if (m := layer_of.get(x))}.values())
+        joined = (
+            len(before) > 1 and y.op in (add, subtract) and all(x.op and x.op.linear for x in uses)
+        )
+        if own or joined:
+            here = Members("", y, {}, {}, {})
+            for members in before:  # they are one: W @ h + V @ x + b
+                here.ops.update(members.ops)
+                here.parameters.update(members.parameters)
+            here.ops[y] = None
+            here.parameters.update(dict.fromkeys(own))
+            layer_of |= dict.fromkeys(here.ops, here)
+    layers = {id(members): members for members in layer_of.values()}.values()
+    called = {}
     for members in layers:
-        called = [names.title(x) for x in members.parameters]
-        text = ", ".join(called[:3]) + ", …" * (len(called) > 3)
+        titles = [names.title(x) for x in members.parameters]
         line = names.line(members.key)
-        name = f"{text} (line {line})" if line else text
-        found.append(members._replace(name=name, results={[*members.ops][-1]: None}))
-    return found
+        where = f" (line {line})" if line else ""
+        called[id(members)] = ", ".join(titles[:3]) + ", …" * (len(titles) > 3) + where
+    called = distinct(called)
+    found = [m._replace(name=called[id(m)], results={[*m.ops][-1]: None}) for m in layers]
+    return [*found, outside] if outside.parameters else found
 
 
 def leads_around(y: Value, x: Value) -> bool:
     """Whether `y` joins `x` with what was computed from it: a skip around a layer, which counts
     in that layer."""
-    return any(between(z, {x}) for z in y.inputs if isinstance(z, Value) and z.op is not None)
+    computed = (z for z in y.inputs if isinstance(z, Value) and z.op and z.requires_grad)
+    return any(between(z, {x}) for z in computed)
 
 
 Sent = dict[tuple[Any, Value], Receipt]

@@ -50,15 +50,18 @@ class Routes:
         return [*distinct(dict(enumerate(texts))).values()]
 
     def telling(self, stops: Sequence[Stop]) -> list[Stop]:
-        """The stops that tell a path from others: those known, and of those that the same paths
-        pass, if not all do, the first."""
-        told = {stop.paths for stop in stops if stop.known} | {(1 << len(self.ways)) - 1}
-        found = []
+        """The stops that are known, and as many of the rarest others as it takes to tell the path
+        from all that pass the same."""
+        same = (1 << len(self.ways)) - 1
         for stop in stops:
-            if stop.known or stop.paths not in told:
-                found.append(stop)
-                told.add(stop.paths)
-        return found
+            if stop.known:
+                same &= stop.paths
+        told = set()
+        for stop in sorted(stops, key=lambda stop: stop.paths.bit_count()):
+            if not stop.known and same & ~stop.paths:
+                same &= stop.paths
+                told.add(stop)
+        return [stop for stop in stops if stop.known or stop in told]
 
     def stops(self, way: Sequence[Use]) -> list[Stop]:
         """All that a path passes, from the far end to the output."""

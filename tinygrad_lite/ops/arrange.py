@@ -249,7 +249,7 @@ def vstack(arrays: Sequence[Array]) -> Array:
 def hstack(arrays: Sequence[Array]) -> Array:
     """The arrays joined along the second axis, vectors along their only one."""
     arrays = [atleast_1d(x) for x in arrays]
-    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1)
+    return concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
 
 
 def dstack(arrays: Sequence[Array]) -> Array:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..ancestors import ancestors, between
-from ..backward import leaf_gradients
+from ..backward import messages
+from ..operation import blocked
 from ..value import Value
 from .elementwise import Array, elementwise, log, logical_and, sign, values, where
 
@@ -33,7 +34,7 @@ def _(g: Array, out: Array, x1: Array, x2: Array) -> Array:
     slope = x2 * where(logical_and(x1 == 0, x2 == 0), 1, x1) ** (x2 - 1.0)
     if is_recorded_at_zero(x1):  # it jumps where x2 is 0 or 1
         jumps = np.where((values(x2) == 0) | (values(x2) == 1), np.nan, 0)
-        slope = slope + times_direction(0.0, x2, values(x1), limit=jumps)
+        slope = slope + times_direction(0.0, x2, values(x1), jumps)
     return g * slope
 
 
@@ -41,8 +42,8 @@ def _(g: Array, out: Array, x1: Array, x2: Array) -> Array:
 def _(g: Array, out: Array, x1: Array, x2: Array) -> Array:
     slope = out * log(where(logical_and(x1 == 0, x2 >= 0), 1.0, x1))
     if is_recorded_at_zero(x1):  # the next derivative has x1**(x2 - 1) * log(x1)
-        steep = np.where(values(x2) > 1, 0, np.nan)
-        slope = slope + times_direction(0.0, x1, values(x1), limit=steep)
+        beyond = times_direction(0.0, x1, values(x1), np.nan)
+        slope = slope + times_direction(0.0, x1, values(x1), where(values(x2) > 1, beyond, np.nan))
     return g * slope
 
 
@@ -57,7 +58,7 @@ def _(g: Array, out: Array, x: Array) -> Array:
     if is_recorded_at_zero(out):
         if is_square(x):
             return g * 1.0
-        return times_direction(g, x, out, limit=limit_of_ratio(g, x, out))
+        return times_direction(g, x, out, limit_of_ratio(g, x, out))
     return g * sign(x)
 
 
@@ -78,8 +79,8 @@ def is_square(x: Value) -> bool:
     return False
 
 
-@elementwise(symbol="→", inputs=3)
-def times_direction(g: Array, x: Array, length: Array, limit: Array = 0.0) -> Array:
+@elementwise(symbol="→", inputs=4)
+def times_direction(g: Array, x: Array, length: Array, limit: Array) -> Array:
     """g * x / length, and 0 where the length of x is 0; `limit` is that of g / length there,
     NaN if there is none, infinite if the second derivative of x counts too."""
     return g * (x / np.where(length == 0, 1, length))
@@ -87,7 +88,7 @@ def times_direction(g: Array, x: Array, length: Array, limit: Array = 0.0) -> Ar
 
 @times_direction.vjp
 def _(g2: Array, out: Array, g: Array, x: Array, length: Array, limit: Array) -> Array:
-    return times_direction(g2, x, length, limit=np.nan)
+    return times_direction(g2, x, length, np.full(limit.shape, np.inf))
 
 
 @times_direction.vjp("x")
@@ -102,14 +103,19 @@ def _(g2: Array, out: Array, g: Array, x: Array, length: Array, limit: Array) ->
     return where(at_zero, 0 * ratio_there(g2, limit), -g2 * out / where(at_zero, 1, length))
 
 
-def ratio_there(g2: Array, limit: Array) -> np.ndarray:
+times_direction.vjp("limit")(blocked)
+
+
+def ratio_there(g2: Array, limit: Array) -> Array:
     """What g / length counts as where the length is 0. Where no cotangent g2 arrives NaN would
     do harm, as NaN times 0 is NaN, but not where the limit is infinite: nothing is known there."""
-    asked = (values(g2) != 0) | np.isinf(limit)
-    return np.where(asked, np.where(np.isinf(limit), np.nan, limit), 0)
+    unknown = np.isinf(values(limit))
+    arrives = isinstance(g2, Value) and g2.requires_grad  # it may be asked for its own derivative
+    harmful = np.isnan(values(limit)) & (values(g2) == 0) & (not arrives)
+    return where(unknown | harmful, np.where(unknown, np.nan, 0), limit)
 
 
-def limit_of_ratio(g: Array, x: Value, length: Value, axis: Any = ()) -> np.ndarray:
+def limit_of_ratio(g: Array, x: Value, length: Value, axis: Any = ()) -> Array:
     """The limit of g / length where the length of x is 0, and so is g: by l'Hôpital's rule
     the derivative of g with respect to the length, if g depends on x through its lengths alone.
     Elsewhere NaN, or infinite where x has a minimum or a saddle."""
@@ -125,20 +131,27 @@ def limit_of_ratio(g: Array, x: Value, length: Value, axis: Any = ()) -> np.ndar
     beside = ancestors([g], lambda v: v.requires_grad and v not in lengths)
     if not set(ancestors([x])).isdisjoint(beside):
         return none
-    slopes: Any = 0.0
-    within = between(g, lengths)
-    found = leaf_gradients(g, np.ones(zero.shape), within, lengths)
-    for v in lengths & found.keys():
-        slopes = slopes + found[v]
+    slopes = slopes_of(g, lengths)
     # There is none where g depends on another element's length, or has a kink itself.
-    step = np.finfo(length._array.dtype).eps ** 0.5 * np.random.default_rng(0).uniform(
-        1, 2, zero.shape
-    )
+    eps = np.finfo(length._array.dtype).eps ** 0.5
+    step = eps * np.random.default_rng(0).uniform(1, 2, zero.shape)
     far, near = (
-        np.abs(recompute(g, dict.fromkeys(lengths, length._array + h)) / h - slopes)
+        np.abs(recompute(g, dict.fromkeys(lengths, length._array + h)) / h - values(slopes))
         for h in (step, step / 8)
     )
-    return np.where(zero & (near <= far / 2 + 1e-6 * np.abs(slopes)), slopes, none)
+    known = zero & (near <= far / 2 + 1e-6 * np.abs(values(slopes)))
+    return where(known, slopes, none)
+
+
+def slopes_of(g: Value, lengths: set[Value]) -> Array:
+    """The derivative of the sum of g with respect to some lengths together, recorded."""
+    start = type(g)(np.ones(g._array.shape, g._array.dtype))
+    stream = messages(g, start, operands=lambda v: (v, v.inputs), within=between(g, lengths))
+    found: dict[Value, Any] = {v: part for v, part, _, _ in stream if v in lengths}
+    total: Array = np.zeros(g._array.shape, g._array.dtype)
+    for part in found.values():
+        total = total + part
+    return total
 
 
 def is_same(one: Value, other: Value) -> bool:

@@ -159,13 +159,14 @@ def slope_at_zero(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, or
     limit = np.zeros(out.shape) if values(out).all() else limit_of_ratio(g, x, out, axis)
     g, out, limit = (restore_axes(y, x, axis, keepdims) for y in (g, out, limit))
     if ord == 2:
-        return times_direction(g, x, out, limit=limit)
+        return times_direction(g, x, out, limit)
     g = where(out == 0, 0.0, g) if ord < 0 else g
     slope = steepness(abs(x) / where(out == 0, 1, out), axis, ord)
     kink = np.where(turns_at_zero(x), np.inf, np.nan) if 0 < ord <= 2 else 0
+    limit = values(limit)
     limit = np.where(np.isfinite(limit) & (limit != 0), np.nan, limit)
     limit = np.where(values(out) == 0, limit, kink)
-    return times_direction(g * slope, x, abs(x), limit=limit)
+    return times_direction(g * slope, x, abs(x), limit)
 
 
 def norm(x: Array, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -157,7 +157,7 @@ def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -
         g, length, limit = (
             restore_axes(y, x, axis, keepdims) for y in (g, out, limit_of_ratio(g, x, out, axis))
         )
-        return times_direction(g, deviation(x, axis, ddof, out), length, limit=limit)
+        return times_direction(g, deviation(x, axis, ddof, out), length, limit)
     safe = where(out == 0, np.inf, out)
     return restore_axes(g / safe, x, axis, keepdims) * deviation(x, axis, ddof, out)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -55,8 +56,7 @@ class Names:
             value = x if x in known or not replayed else replayed.get(place_in_order(x))
             if value in known:
                 ways.setdefault(value, way)
-        found = ways | own
-        self.found = distinct({v: found[v] for v in self.values if v in found})
+        self.found = distinct(own | {v: way for v, way in ways.items() if v not in own})
 
     def name(self, value: Value) -> str | None:
         """The name of a value, None if it has none."""
@@ -72,46 +72,61 @@ class Names:
         return f"{self.title(value)}, line {line}" if line else self.title(value)
 
     def line(self, value: Value) -> str:
-        """The number of the line that made a value, behind the name of the file if most lines are
-        of another; empty where it was not noted."""
+        """The number of the line that made a value, behind the name of its file if there are
+        several; empty where it was not noted."""
         place = place_of(value.source) if value.op else None
         if place is None:
             return ""
         file, number = place.source
-        return str(number) if file == self.file else f"{os.path.basename(file)}:{number}"
+        return str(number) if len(self.files) == 1 else f"{os.path.basename(file)}:{number}"
 
     @cached_property
-    def file(self) -> str:
-        """The file in which most values were made; empty where no lines were noted."""
-        places = filter(None, (place_of(v.source) for v in self.values if v.op))
-        counts = Counter(place.source[0] for place in places)
-        return counts.most_common(1)[0][0] if counts else ""
+    def files(self) -> set[str]:
+        """The files in which the values were made, as far as lines were noted."""
+        places = (place_of(v.source) for v in self.values if v.op)
+        return {place.source[0] for place in places if place}
 
     @property
     def hint(self) -> str:
         """How to have lines named, where none were noted."""
-        return (
-            "" if self.file else "Compute inside `with source_lines():` to have lines named here."
-        )
+        known = self.files or not any(v.op for v in self.values)
+        return "" if known else "Compute inside `with source_lines():` to have lines named here."
 
     @cached_property
     def titles(self) -> dict[Value, str]:
         """What text calls each value."""
-        named = {v: oneline(name, 60) for v, name in self.found.items()}
+        named = {
+            v: oneline(short_way(oneline(name, 200), 60), 60) for v, name in self.found.items()
+        }
         made: dict[Any, tuple[str, int]] = {v: (text, ATOM) for v, text in named.items()}
         for v in self.values:
             if v.op is not None and v not in named:
                 operands = [made[x] if isinstance(x, Value) else (str(x), ATOM) for x in v.inputs]
                 for i, x in enumerate(v.inputs):
-                    if isinstance(x, Value) and x not in named and len(operands[i][0]) > INNER:
+                    text, tight = operands[i]
+                    if x in named:
+                        operands[i] = short_way(text, LONGEST - 6), tight
+                    elif isinstance(x, Value) and len(text) > INNER:
                         operands[i] = "…", ATOM
                 text, tight = nested_call(v.op, operands, v.params)
+                place = place_of(v.source) if "…" in text else None
+                text = (place and place.expression) or text  # which has the names that stand there
                 made[v] = oneline(text, LONGEST), tight
             elif v not in named:
                 kind = "parameter" if v._requires_grad else "input"
                 made[v] = f"{kind} {v._array.shape}", ATOM
         unnamed = {v: text for v, (text, _) in made.items() if v not in named}
         return named | distinct(unnamed, named.values())
+
+
+def short_way(name: str, limit: int) -> str:
+    """The way to a value in at most so many characters if that can be: steps that are no index
+    left out, the first from the left."""
+    steps = re.split(r"(?<!^)(?=\.|\[)", name)
+    for i, step in enumerate(steps[1:-1], 1):
+        if len("".join(steps)) > limit and step.startswith("."):
+            steps[i] = "…" if steps[i - 1] != "…" else ""
+    return "".join(steps)
 
 
 def names_of(output: Value, names: Any = None) -> Names:

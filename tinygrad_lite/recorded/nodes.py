@@ -177,6 +177,10 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
     ids: dict[Value, int] = {}
     values = in_order(ancestors([output]))
     straight = cache(lambda: {(ids[target], slot) for target, slot in straight_uses(values)})
+    had: dict[Any, Any] = {}  # the array of a leaf, which may have new data since
+    for value in values:
+        for x, seen in zip(value.inputs, value.arrays, strict=True):
+            had.setdefault(x, seen)
     for value in values:
         sources: dict[int, int] = {}
         for slot, x in enumerate(value.inputs):
@@ -187,7 +191,8 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
                 nodes.append(constant_node(len(nodes), x, value.scope))
         ids[value] = len(nodes)
         g = gradients.get(value)
-        nodes.append(node_of(len(nodes), value, names.name(value), g, arrived.get(value)))
+        array = np.asarray(had.get(value, value._array))
+        nodes.append(node_of(len(nodes), value, names.name(value), array, g, arrived.get(value)))
         for slot, source in sources.items():
             outcome = edge_outcome(nodes[source], value, slot, used.get((value, slot)))
             part = sent.get((value, slot))
@@ -204,9 +209,16 @@ def constant_node(id: int, x: Any, scope: tuple[str, ...]) -> Node:
     )  # fmt: skip
 
 
-def node_of(id: int, x: Value, name: str | None, gradient: Any, receipt: Receipt | None) -> Node:
-    """The node of a value, its name as found."""
-    op, array = x.op, np.asarray(x._array)
+def node_of(
+    id: int,
+    x: Value,
+    name: str | None,
+    array: np.ndarray,
+    gradient: Any,
+    receipt: Receipt | None,
+) -> Node:
+    """The node of a value, its name as found, and the array that it had."""
+    op = x.op
     outcome = receipt.outcome if receipt else NOWHERE if x.requires_grad else UNASKED
     return Node(
         id, name, op.name if op else None, op.symbol if op else None, array.shape,

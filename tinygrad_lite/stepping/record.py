@@ -177,6 +177,8 @@ class Passes(Sequence[Step]):
     def note(self) -> str:
         """What the steps start from, in a sentence."""
         if not self.loss:
+            if self.record.graph.output.differentiable:
+                return "No backward pass was made."
             return "No backward pass: nothing here requires a gradient."
         return f"The gradients are those of {self.loss}."
 

@@ -71,7 +71,7 @@ def tooltip(wire: Wire, graph: Computation) -> str:
     if wire.value is not None:
         return f"gradient of {oneline(wire.value.name or 'the output')}: {gradient}"
     ends = [[graph.nodes[i] for i in (edge.source, edge.target)] for edge in wire.edges]
-    names = [[str(node.name or node.symbol) for node in pair] for pair in ends]
+    names = [[graph.title(source), str(target.symbol)] for source, target in ends]
     ways = {f"{oneline(source)} into {target}" for source, target in names}
     way = ways.pop() if len(ways) == 1 else f"{len(wire.edges)} edges"
     return f"{way}: {gradient}"
