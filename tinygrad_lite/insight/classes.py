@@ -20,6 +20,7 @@ import numpy as np
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.table import Table, count, percent
+from ..recorded.first_bad import first_bad
 from ..recorded.nodes import Edge
 from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import Trace, coherence, scope_entered, trace
@@ -81,7 +82,12 @@ class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
         paths = count_of_paths(sum(found.count for found in self.values()))
         head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
         rows = [(text(key), *found.cells()) for key, found in self.items()]
-        return Table((self.by, *PathClass.header), rows, head, self.hint)
+        return Table(
+            (self.by, *PathClass.header),
+            rows,
+            head,
+            "\n".join(filter(None, (self.first_bad, self.hint))),
+        )
 
     @property
     def hint(self) -> str:
@@ -213,6 +219,7 @@ def classify(
             waiting[x].append(merge(None, longer, here.counts, parts))
             combine(waiting[x], 2)
     arrived = receipts(output, traced.start, traced.within, ends)
+    bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     results, told = [], "class" if callable(by) else by
     for tensor in wrt:
         ends_in, outcome = list(found[tensor].parts), arrived.values[tensor].outcome
@@ -221,11 +228,8 @@ def classify(
         shares, note = shares_of(ends_in, sizes, total, outcome, "classes", traced.names)
         classes = map(PathClass, found[tensor].counts, ends_in, shares)
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
-        results.append(
-            PathClasses(
-                total, traced.title(output), traced.title(tensor), note, outcome.state, by_key, told
-            )
-        )
+        called = traced.title(output), traced.title(tensor)
+        results.append(PathClasses(total, *called, note, outcome.state, bad, by_key, told))
     return tuple(results), seen
 
 

@@ -31,6 +31,7 @@ from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import Table, percent
+from ..recorded.first_bad import first_bad
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Edge
 from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
@@ -90,7 +91,8 @@ class Flow(Breakdown, Drawing):
             rows.append((graph.title(source), into, percent(part), line, remark))
         head = self.heading("the flow of the gradient of")
         header = ("from", "into", "share", "line", "")
-        return Table(header, rows, head, graph.names.hint).filled()
+        below = f"{self.first_bad}\n{graph.names.hint}".strip()
+        return Table(header, rows, head, below).filled()
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
@@ -200,7 +202,8 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
             for node in not_conserved(by_use, output, LAW * eps_of(total.dtype)):
                 check_conserved(node, gradients[node], sent, tangents, traced.within)
     called = traced.title(output), traced.title(wrt)
-    return Flow(total, *called, note, outcome.state, traced, by_use)
+    bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
+    return Flow(total, *called, note, outcome.state, bad, traced, by_use)
 
 
 def not_conserved(

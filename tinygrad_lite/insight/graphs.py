@@ -35,7 +35,7 @@ class Graph(Drawing, Computation):
     @classmethod
     def of(cls, computation: Computation) -> Graph:
         """The computation with what can be asked of it."""
-        return cls(computation.nodes, computation.edges, computation.names)
+        return cls(computation.nodes, computation.edges, computation.names, computation.receipts)
 
     def __str__(self) -> str:
         return text_tree(self)

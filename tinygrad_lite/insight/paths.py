@@ -12,6 +12,7 @@ import numpy as np
 from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import Table, count, percent
+from ..recorded.first_bad import first_bad
 from ..recorded.nodes import Edge
 from ..recorded.outcome import (
     ARRIVED,
@@ -120,7 +121,8 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
         """A row a path."""
         head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
         rows = [path.cells() for path in self]
-        return Table(Path.header, rows, head, self.graph.names.hint).filled()
+        below = f"{self.first_bad}\n{self.graph.names.hint}".strip()
+        return Table(Path.header, rows, head, below).filled()
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
         """The drawing as data: each of the first six paths in a colour and dash of its own,
@@ -203,7 +205,9 @@ def paths(
         for (way, last), share, size, route in zip(walked, shares, sizes, routes, strict=True)
     )
     graph = Graph.of(traced.graph)
-    return Paths(total, traced.title(output), traced.title(wrt), note, outcome.state, found, graph)
+    called = traced.title(output), traced.title(wrt)
+    bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
+    return Paths(total, *called, note, outcome.state, bad, found, graph)
 
 
 def count_paths(traced: Trace, wrt: Tensor) -> int:

@@ -27,6 +27,7 @@ from ..drawing.picture import BLUE
 from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import Table
 from ..ops.elementwise import add, subtract
+from ..recorded.first_bad import first_bad
 from ..recorded.measure import narrow, norm
 from ..recorded.names import Names, distinct, names_of
 from ..recorded.outcome import (
@@ -87,13 +88,15 @@ class Layer(Item):
 @dataclass(frozen=True, repr=False)
 class Profile(Chart, Sequence[Layer]):
     """The layers of a computation, in its order; `culprit` says which op shrinks or grows
-    the gradient most, where a layer vanishes or explodes."""
+    the gradient most, where a layer vanishes or explodes, and `first_bad` where a value and a
+    gradient first were not finite ("" if all are)."""
 
-    numbers = ("output", "culprit", "layers")
+    numbers = ("output", "culprit", "first_bad", "layers")
 
     layers: tuple[Layer, ...]
     output: str
     culprit: str
+    first_bad: str
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
@@ -117,7 +120,8 @@ class Profile(Chart, Sequence[Layer]):
         ]
         head = f"the gradient of {self.output}, layer by layer"
         axis = f"|parameters|, log axis from {number(low)} to {number(high)}"
-        return Table(Layer.header, rows, head, f"{axis}\n{self.culprit}".rstrip())
+        below = "\n".join(filter(None, (axis, self.culprit, self.first_bad)))
+        return Table(Layer.header, rows, head, below)
 
     def svg(self) -> str:
         """A bar for each layer, on a log axis."""
@@ -183,7 +187,8 @@ def profile(output: Tensor, gradient: Any = None, *, names: Any = None) -> Profi
         if lost and not blame:
             _, i, value = worst(lost, key=lambda item: item[0])
             blame = culprit(arrived, found[i], value, state)
-    return Profile(tuple(layers), called.title(output), blame)
+    bad = str(first_bad(output, called, start, arrived))
+    return Profile(tuple(layers), called.title(output), blame, bad)
 
 
 class Members(NamedTuple):

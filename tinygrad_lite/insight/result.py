@@ -245,15 +245,17 @@ class Piece(Item):
 @dataclass(frozen=True, repr=False)
 class Breakdown(Numbers):
     """The gradient of an output with respect to `wrt`, which is broken down into parts, and a
-    remark on these; `state` says what became of it."""
+    remark on these; `state` says what became of it, and `first_bad` where its numbers or those of
+    the computation first were not finite ("" if they are)."""
 
-    numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "state", "note")
+    numbers: ClassVar[tuple[str, ...]] = ("output", "wrt", "norm", "state", "note", "first_bad")
 
     gradient: np.ndarray
     output: str
     wrt: str
     note: str
     state: State
+    first_bad: str
 
     @property
     def norm(self) -> float:

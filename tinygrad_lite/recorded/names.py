@@ -92,16 +92,37 @@ class Names:
         known = self.files or not any(v.op for v in self.values)
         return "" if known else "Compute inside `with source_lines():` to have lines named here."
 
+    def made(self, value: Value) -> str:
+        """How a value was made: its name, the call, and the line if that was noted."""
+        if value.op is None:
+            return self.title(value)
+        call = nested_call(value.op, self.operands(value), value.params)[0]
+        text = oneline(f"{self.title(value)} = {call}" if value in self.found else call, 80)
+        line = self.line(value)
+        return f"{text}, line {line}" if line else text
+
+    def operands(self, value: Value) -> list[tuple[str, int]]:
+        """What text calls the operands of a value, and how tightly each holds together."""
+        return [self.texts[x] if isinstance(x, Value) else (str(x), ATOM) for x in value.inputs]
+
     @cached_property
     def titles(self) -> dict[Value, str]:
         """What text calls each value."""
+        named = {v: self.texts[v][0] for v in self.found}
+        unnamed = {v: text for v, (text, _) in self.texts.items() if v not in named}
+        return named | distinct(unnamed, named.values())
+
+    @cached_property
+    def texts(self) -> dict[Value, tuple[str, int]]:
+        """The name of each value, or else the expression that made it, though others be called so
+        too; and how tightly it holds together."""
         named = {
             v: oneline(short_way(oneline(name, 200), 60), 60) for v, name in self.found.items()
         }
-        made: dict[Any, tuple[str, int]] = {v: (text, ATOM) for v, text in named.items()}
+        texts: dict[Any, tuple[str, int]] = {v: (text, ATOM) for v, text in named.items()}
         for v in self.values:
-            if v.op is not None and v not in named:
-                operands = [made[x] if isinstance(x, Value) else (str(x), ATOM) for x in v.inputs]
+            if v.op is not None and v not in texts:
+                operands = [texts[x] if isinstance(x, Value) else (str(x), ATOM) for x in v.inputs]
                 for i, x in enumerate(v.inputs):
                     text, tight = operands[i]
                     if x in named:
@@ -111,12 +132,11 @@ class Names:
                 text, tight = nested_call(v.op, operands, v.params)
                 place = place_of(v.source) if "…" in text else None
                 text = (place and place.expression) or text  # which has the names that stand there
-                made[v] = oneline(text, LONGEST), tight
-            elif v not in named:
+                texts[v] = oneline(text, LONGEST), tight
+            elif v not in texts:
                 kind = "parameter" if v._requires_grad else "input"
-                made[v] = f"{kind} {v._array.shape}", ATOM
-        unnamed = {v: text for v, (text, _) in made.items() if v not in named}
-        return named | distinct(unnamed, named.values())
+                texts[v] = f"{kind} {v._array.shape}", ATOM
+        return texts
 
 
 def short_way(name: str, limit: int) -> str:

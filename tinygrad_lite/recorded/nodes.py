@@ -114,11 +114,13 @@ class Edge:
 @dataclass(frozen=True)
 class Computation:
     """What one output was computed from, immutable: `nodes` in the order in which they were
-    made, `edges` from operand to result in the order of their targets and slots."""
+    made, `edges` from operand to result in the order of their targets and slots; `receipts` say
+    what the reverse pass brought, None if there was none."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     names: Names = field(repr=False, compare=False)
+    receipts: Receipts | None = field(repr=False, compare=False, default=None)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -163,12 +165,10 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
     """What `output` was computed from; with a cotangent, also what the reverse pass sent."""
     gradients: dict[Value, Any] = {}
     sent: dict[tuple[Value, int | None], Any] = {}
-    arrived: dict[Value, Receipt] = {}
-    used: dict[tuple[Value, int], Receipt] = {}
+    found: Receipts | None = None
     if cotangent is not None:
         with np.errstate(all="ignore"):  # backward has warned; here NaN is a state
             found = Receipts(output, cotangent)
-            arrived, used = found.values, found.uses
             for value, g, slot, contribution in messages(output, cotangent):
                 gradients[value], sent[value, slot] = g, contribution
                 found.note(value, g, slot, contribution)
@@ -176,6 +176,7 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
     edges: list[Edge] = []
     ids: dict[Value, int] = {}
     values = in_order(ancestors([output]))
+    arrived, used = (found.values, found.uses) if found else ({}, {})
     straight = cache(lambda: {(ids[target], slot) for target, slot in straight_uses(values)})
     had: dict[Any, Any] = {}  # the array of a leaf, which may have new data since
     for value in values:
@@ -197,7 +198,7 @@ def computation_of(output: Value, names: Names, cotangent: Any = None) -> Comput
             outcome = edge_outcome(nodes[source], value, slot, used.get((value, slot)))
             part = sent.get((value, slot))
             edges.append(Edge(source, ids[value], slot, part, outcome, straight))
-    return Computation(tuple(nodes), tuple(edges), names)
+    return Computation(tuple(nodes), tuple(edges), names, found)
 
 
 def constant_node(id: int, x: Any, scope: tuple[str, ...]) -> Node:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate, islice
 from operator import add
 from typing import Any, Self, overload
@@ -21,10 +21,11 @@ import numpy as np
 from ..comparison import check_rule
 from ..operation import blocked
 from ..recorded.expressions import call
+from ..recorded.first_bad import FirstBad, first_bad
 from ..recorded.nodes import Computation, Edge, Node
 from ..text import number
 from .rules import formulas, note_sum
-from .steps import Arrival, Direction, Operand, Send, Step, labelled
+from .steps import Arrival, Direction, Operand, Send, Step, labelled, wrapped
 
 
 class Record:
@@ -57,6 +58,12 @@ class Record:
         self.awaited = [self.names[i] for i in reversed(self.complete)]
         self.numbers = np.array([*reversed(self.complete.values())], int)
         self.step, self.accumulated = cache(self.make), cache(self.sums)
+
+    @cached_property
+    def first_bad(self) -> FirstBad:
+        """Where the numbers first are not finite."""
+        graph, output = self.graph, self.graph.output
+        return first_bad(output.tensor, graph.names, output.gradient, graph.receipts)
 
     @np.errstate(all="ignore")  # backward has warned
     def make(self, index: int) -> Step:
@@ -175,12 +182,18 @@ class Passes(Sequence[Step]):
 
     @property
     def note(self) -> str:
-        """What the steps start from, in a sentence."""
+        """What the steps start from, in a sentence, and those on what is not finite."""
+        start = f"The gradients are those of {self.loss}."
         if not self.loss:
-            if self.record.graph.output.differentiable:
-                return "No backward pass was made."
-            return "No backward pass: nothing here requires a gradient."
-        return f"The gradients are those of {self.loss}."
+            asked = self.record.graph.output.differentiable
+            why = "was made" if asked else "is possible: nothing here requires a gradient"
+            start = f"No backward pass {why}."
+        return f"{start}\n{self.first_bad}".rstrip()
+
+    @property
+    def first_bad(self) -> str:
+        """Where a value and a gradient first were not finite, and why; empty if all are."""
+        return str(self.record.first_bad)
 
     @property
     def forward(self) -> Self:
@@ -201,13 +214,17 @@ class Passes(Sequence[Step]):
         return tuple(step for step in self.backward if step.wrong)
 
     def lines(self, index: int, width: int = 80) -> list[str]:
-        """The text of one step, in lines of at most `width` characters; a backward step ends
-        with the parameters and named values that have their whole gradient, or wait."""
-        step = self[index]
+        """The text of one step, in lines of at most `width` characters; where numbers first
+        are not finite it says so, and a backward step ends with the parameters and named values
+        that have their whole gradient, or wait."""
+        step, bad = self[index], self.record.first_bad
+        node = self.record.graph.nodes[step.id].tensor
         if step.direction == "forward":
-            return step.lines(width)
+            rows = wrapped("bad", bad.of_value, width) if node is bad.value else []
+            return step.lines(width) + labelled(rows, width)
         record, done = self.record, self.record.numbers <= step.number
-        rows = [("done", record.names_that_fit(done, width))]
+        rows = wrapped("bad", bad.of_gradient, width) if node is bad.sender else []
+        rows += [("done", record.names_that_fit(done, width))]
         rows += [("waiting", record.names_that_fit(~done, width))]
         return step.lines(width) + labelled((row for row in rows if row[1]), width)
 

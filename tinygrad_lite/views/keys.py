@@ -58,7 +58,7 @@ class Walker:
         self.steps = steps
         self.at = 0
         self.in_full = self.help = False
-        self.message = ""
+        self.message = "not all is finite: r nan runs to where" if steps.first_bad else ""
 
     @property
     def step(self) -> Step:
