@@ -19,6 +19,17 @@ def print_options() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def ops_restored() -> Iterator[None]:
+    """A test may define ops of its own."""
+    from tinygrad_lite.operation import OPS
+
+    known = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(known)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where TINYGRAD_LITE_PLAIN=1 leaves all shortcuts out, leave out what tests them."""
     if os.environ.get("TINYGRAD_LITE_PLAIN"):

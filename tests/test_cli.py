@@ -386,7 +386,7 @@ def test_a_notebook_is_a_script(notebook):
     assert done.returncode == 0, done.stderr
     assert "nets/demo.ipynb, cell 5:2\n" in done.stdout
     assert "  code      y = cube(w)\n" in done.stdout
-    assert "rule      dL/dw = g * 3 * w * w = 1.00 * 3 * 2.00 * 2.00 = 12.0" in done.stdout
+    assert "rule      ∂L/∂w = g · 3w² = 1.00 · 3 · 2.00² = 12.0" in done.stdout
     assert "cube ()" in done.stderr  # what it displayed
     said = run("step", "nets/demo.ipynb:hidden", cwd=folder).stderr
     assert "main() (demo.ipynb, cell 5, line 6)" in said
@@ -473,7 +473,7 @@ def test_an_encoding_without_these_letters_gets_others_that_mean_the_same(border
 
 def test_letters_are_told_in_others():
     text = "∂F/∂x = −½ Σ √x · ∞ ≤ Wᵀ x⁻¹ ≠ Ω σ ñ 漢 → …"
-    plain = "dF/dx = -1/2 sum sqrtx * inf <= W^T x^-^1 != Omega sigma n \\u6f22 -> ..."
+    plain = "dF/dx = -1/2 sum sqrtx * inf <= W^T x^-1 != Omega sigma n \\u6f22 -> ..."
     assert encodable(text, "ascii") == plain
     assert encodable(text, "utf-8") == text
     assert encodable("√×", "cp1252") == "sqrt×"

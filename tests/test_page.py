@@ -339,10 +339,19 @@ def test_a_step_is_read_out_in_full(shown, G):
     told = page.text("#step")
     for words in (
         "backward 5 of 10", "step 15", "in f2", "nets.py, line", "y = sigmoid(‹W2 @ z + b2›)",
-        "dL/d‹W2 @ z + b2› = g * (y * (1 - y))", "agrees", "from G (+)", "from ‹W3 @ y› (@)",
+        "∂L/∂‹W2 @ z + b2› = g · y · (1 − y)", "agrees", "from G (+)", "from ‹W3 @ y› (@)",
         "g, the sum", "to ‹W2 @ z + b2›", "W3 done", "W1 waits",
     ):  # fmt: skip
         assert words.lower() in told.lower()
+
+
+def test_the_code_of_a_rule_opens_with_a_key(shown, G):
+    page = shown(steps(G), "#15")
+    code = "lambda g, out, x: g * (out * (1 - out))"
+    assert code not in page.text("#step")
+    page.run("document.querySelector('summary').focus()")
+    assert page.press(" ").at == 15
+    assert code in page.text("#step")
 
 
 def test_a_screen_reader_hears_the_step(shown, G):
@@ -364,7 +373,7 @@ def test_a_screen_reader_hears_the_step(shown, G):
         stack.extend(by_id[child] for child in reversed(node.get("childIds", ())))
     heard = " ".join(heard)
     assert "backward 6 of 10" in heard
-    assert "dL/d‹W2 @ z› = g" in heard
+    assert "∂L/∂‹W2 @ z› = g" in heard
     heard = heard.lower()
     assert heard.index("rule") < heard.index("arrives") < heard.index("sends")
     buttons = [n["name"]["value"] for n in tree if n["role"]["value"] == "button"]

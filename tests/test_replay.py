@@ -216,7 +216,7 @@ def test_every_way_to_mean_a_branch_and_the_state_of_what_is_stopped():
     assert "stopped at G" in str(paths(y, t["W1"]))
     assert "stopped" in str(flow(y, t["W1"]))
     assert "stopped at G" in {layer.name: layer.verdict for layer in profile(y)}["f3"]
-    assert "stopped" in str(steps(y))
+    assert "∂L/∂F = 0 (stopped by you)" in str(steps(y))
     row = compare(G, y, gradient=ONES).rows[4]
     assert (row.name, row.second.state) == ("W3", "stopped")
 

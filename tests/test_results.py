@@ -54,7 +54,7 @@ def test_the_repr_of_steps_is_a_line_each():
     assert note == "The gradients are those of L = sum(G)."
     assert lines == list(map(repr, found))
     assert lines[2] == "forward 3/10 (step 3): z = sigmoid(‹… + b1›)"
-    assert lines[12] == "backward 3/10 (step 13): dL/d‹W3 @ y› = g; dL/db3 = g"
+    assert lines[12] == "backward 3/10 (step 13): ∂L/∂‹W3 @ y› = g; ∂L/∂b3 = g"
     assert "print(...)" in hint
     assert ".interactive()" in hint
 

@@ -120,6 +120,16 @@ def test_values_in_full_and_help(walker):
     assert walker.lines(80) == short
 
 
+def test_the_code_of_the_rules_on_demand(walker):
+    pressed(walker, "end")
+    short = walker.lines(80)
+    pressed(walker, "c")
+    assert walker.lines(80)[: len(short)] == short
+    assert any(line.startswith("    def _(g: Array, out: Array, x1") for line in walker.lines(80))
+    pressed(walker, "c")
+    assert walker.lines(80) == short
+
+
 def test_unknown_keys_say_so_and_q_quits(walker):
     assert pressed(walker, "x") == (1, "no such key: x; ? shows them all")
     assert not walker.press("q")
@@ -333,7 +343,7 @@ def test_no_width_is_too_narrow():
     x = Tensor(np.arange(3.0) - 2e30, requires_grad=True, name="a_rather_long_parameter_name")
     with source_lines(), scope("a scope"):
         walker = Walker(steps((tl.tanh(x * 2.0) + x).sum(), check=True))
-    for key in ("v", "?"):
+    for key in ("v", "c", "?"):
         walker.press(key)
         for width in (*range(1, 81), 500):
             for at in range(len(walker.steps)):
@@ -346,7 +356,7 @@ def test_no_width_is_too_narrow():
 def test_a_narrow_step_has_its_labels_above():
     w = Tensor(2.0, requires_grad=True, name="w")
     lines = steps(w * w).lines(1, 20)
-    assert lines[1:4] == ["  w * w", "rule", " dL/dw = g * w ="]
+    assert lines[1:4] == ["  w * w", "rule", " ∂L/∂w = g · w ="]
     assert "sends" in lines
 
 

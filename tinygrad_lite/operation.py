@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     elementwise: bool
     linear: bool
     batched: bool
+    formula: str | Sequence[str] | None
 
 
 class Op:
@@ -59,6 +60,7 @@ class Op:
     `inputs`, the names of its differentiable arguments; `static`, those of the others, with
     their `defaults`; `rules`, one vjp per input, None where none is written; `sequence`,
     whether the inputs come as one list; `shapes`, the rule that shapes must obey, for errors;
+    `formula`, what the stepper writes for the rules, where they do not say it themselves;
     and what the analyses may rely on to be quick: `elementwise`, `linear`, `batched`.
     """
 
@@ -76,6 +78,7 @@ class Op:
         self.linear = options.get("linear", False)
         self.elementwise = options.get("elementwise", False)
         self.batched = options.get("batched", False) or self.elementwise
+        self.formula = options.get("formula")
         self.forward = self.__wrapped__ = forward  # where inspect.signature and doctest look
         self.name = self.__name__ = forward.__name__
         self.__qualname__, self.__module__ = forward.__qualname__, forward.__module__
@@ -230,7 +233,10 @@ def op(forward: Callable[..., Any] | None = None, /, **options: Unpack[Options])
     Arguments without a default are the inputs, those with one are static parameters;
     ``inputs=n`` says instead that the first n are inputs. With ``sequence=True`` the
     first argument is a list of inputs. ``symbol`` is what drawings show (default: the
-    name), ``shapes`` the sentence for shapes that do not fit (default: NumPy's own).
+    name), ``shapes`` the sentence for shapes that do not fit (default: NumPy's own),
+    ``formula`` the rules as `steps` shows them, one text for all inputs or one for each, in g,
+    out and the inputs (default: read off the rules): an expression as ``"g * sigmoid(x)"``, which
+    is written as mathematics, or words, as ``"g, in the shape of x"``.
 
     Three promises, each optional, make the analyses of paths faster: ``elementwise=True``,
     each element of the result depends on the inputs at its own place alone (after

@@ -19,8 +19,9 @@ Item = TypeVar("Item", bound=Hashable)
 PLAIN_LETTERS = {
     "∂": "d", "×": "x", "·": "*", "÷": "/", "−": "-", "±": "+-", "≈": "~", "≠": "!=", "≤": "<=",
     "≥": ">=", "∞": "inf", "√": "sqrt", "∛": "cbrt", "Σ": "sum", "∑": "sum", "Π": "prod",
-    "∏": "prod", "‖": "||", "ᵀ": "^T", "¹": "^1", "²": "^2", "³": "^3", "⁻": "^-", "½": "1/2",
-    "µ": "u", "→": "->", "↳": "=>", "…": "...", "—": "-", "–": "-", "‹": "<", "›": ">",
+    "∏": "prod", "‖": "||", "ᵀ": "^T", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5",
+    "⁶": "^6", "⁷": "^7", "⁸": "^8", "⁹": "^9", "⁻": "^-", "′": "'", "⌊": "floor(", "⌋": ")",
+    "½": "1/2", "µ": "u", "→": "->", "↳": "=>", "…": "...", "—": "-", "–": "-", "‹": "<", "›": ">",
     "│": "|", "├": "|", "└": "`", "─": "-", "█": "#", "◺": "tril", "◹": "triu", "\ufffd": "?",
 }  # fmt: skip
 
@@ -55,7 +56,8 @@ def transliterate(error: UnicodeError) -> tuple[str, int]:
     name, a letter without its accents, else its number."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(plain_letter, error.object[error.start : error.end])), error.end
+    plain = "".join(map(plain_letter, error.object[error.start : error.end]))
+    return plain.replace("^-^", "^-"), error.end
 
 
 def plain_letter(c: str) -> str:

@@ -221,6 +221,8 @@ function stepParts(step) {
     if (send.numbers) rule.append(make("span", "small", `= ${send.numbers}`));
     parts.push(rule);
     if (send.words) parts.push(make("p", "words", send.words));
+    const code = data.rules[send.code];
+    if (code) parts.push(make("details", "", make("summary", "", "code"), make("pre", "", code)));
     if (send.check) {
       const mark = { agrees: "✓", disagrees: "✗", undecided: "?" }[send.check[0]];
       parts.push(make("p", `check ${send.check[0]}`, `${mark} ${send.check[1]}`));
@@ -249,9 +251,9 @@ function stepParts(step) {
 }
 
 function mentions(text, name) {
-  const word = (c) => c !== undefined && /[\p{L}\p{N}_#]/u.test(c);
+  const before = /[\p{L}_#][\p{L}\p{N}_#]*$/u, after = /^(?![ᵀ²³⁴-⁹¹])[\p{L}\p{N}_#]/u; // 2x² has x
   for (let i = text.indexOf(name); i >= 0; i = text.indexOf(name, i + 1)) {
-    if (!word(text[i - 1]) && !word(text[i + name.length])) return true;
+    if (!before.test(text.slice(0, i)) && !after.test(text.slice(i + name.length))) return true;
   }
   return false;
 }
@@ -687,7 +689,7 @@ for (const [id, [, action]] of Object.entries(actions)) $(id).onclick = action;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const target = event.target;
-  if (event.key === " " && target.tagName === "BUTTON") return;
+  if (event.key === " " && ["BUTTON", "SUMMARY"].includes(target.tagName)) return;
   if (target.type === "range" && /^(Arrow|Home|End)/.test(event.key)) return;
   if (event.key === "Escape") return endPath(), say("");
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

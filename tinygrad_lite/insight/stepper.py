@@ -92,7 +92,7 @@ def steps(output: Tensor, gradient: Any = None, *, check: bool = False, names: A
     >>> for step in steps(y):
     ...     print(step.rule)
     y = sigmoid(h)
-    dL/dh = g * (y * (1 - y))
+    ∂L/∂h = g · y · (1 − y)
 
     Raises: TypeError if `output` is not a Tensor; as `backward` does for the gradient.
     """

@@ -18,7 +18,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..operation import Op, op
 from .elementwise import Array, operand
 from .reduce import sum
-from .shape import concatenate, getitem, index_add, reshape, transpose
+from .shape import MOVED, concatenate, getitem, index_add, reshape, transpose
 
 __all__ = [
     "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "diag", "diagonal",
@@ -93,7 +93,7 @@ atleast_3d = at_least(np.atleast_3d)
 
 def moving(forward: Callable[..., Any]) -> Op:
     """Make an op of a function that moves, repeats or drops elements: its rule is here."""
-    made: Op = op(inputs=1, linear=True)(forward)
+    made: Op = op(inputs=1, linear=True, formula=MOVED)(forward)
 
     @made.vjp
     def _(g: Array, out: Array, x: Array, **static: Any) -> Array:
@@ -170,13 +170,13 @@ def trace(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     return sum(diagonal(x, offset, axis1, axis2), -1)
 
 
-@op(symbol="◺", inputs=1, linear=True)
+@op(symbol="◺", inputs=1, linear=True, formula="g where x was kept, 0 elsewhere")
 def tril(x: Array, k: int = 0) -> Array:
     """x with 0 above the k-th diagonal of its last two axes."""
     return np.tril(x, k)
 
 
-@op(symbol="◹", inputs=1, linear=True)
+@op(symbol="◹", inputs=1, linear=True, formula="g where x was kept, 0 elsewhere")
 def triu(x: Array, k: int = 0) -> Array:
     """x with 0 below the k-th diagonal of its last two axes."""
     return np.triu(x, k)

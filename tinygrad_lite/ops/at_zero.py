@@ -17,7 +17,7 @@ from ..value import Value
 from .elementwise import Array, elementwise, log, logical_and, sign, values, where
 
 
-@elementwise(symbol="^")
+@elementwise(symbol="^", formula=("g * x2 * x1 ** (x2 - 1)", "g * out * log(x1)"))
 def power(x1: Array, x2: Array) -> Array:
     """x1 ** x2, elementwise.
 
@@ -79,39 +79,43 @@ def is_square(x: Value) -> bool:
     return False
 
 
-@elementwise(symbol="→", inputs=4)
-def times_direction(g: Array, x: Array, length: Array, limit: Array) -> Array:
-    """g * x / length, and 0 where the length of x is 0; `limit` is that of g / length there,
+@elementwise(
+    symbol="→",
+    inputs=4,
+    formula=("g * x / length", "g * size / length", "-g * size * x / length ** 2", "0"),
+)
+def times_direction(size: Array, x: Array, length: Array, limit: Array) -> Array:
+    """size * x / length, and 0 where the length of x is 0; `limit` is that of size / length there,
     NaN if there is none, infinite if the second derivative of x counts too."""
-    return g * (x / np.where(length == 0, 1, length))
+    return size * (x / np.where(length == 0, 1, length))
 
 
 @times_direction.vjp
-def _(g2: Array, out: Array, g: Array, x: Array, length: Array, limit: Array) -> Array:
-    return times_direction(g2, x, length, np.full(limit.shape, np.inf))
+def _(g: Array, out: Array, size: Array, x: Array, length: Array, limit: Array) -> Array:
+    return times_direction(g, x, length, np.full(limit.shape, np.inf))
 
 
 @times_direction.vjp("x")
-def _(g2: Array, out: Array, g: Array, x: Array, length: Array, limit: Array) -> Array:
+def _(g: Array, out: Array, size: Array, x: Array, length: Array, limit: Array) -> Array:
     at_zero = values(length) == 0
-    return g2 * where(at_zero, ratio_there(g2, limit), g / where(at_zero, 1, length))
+    return g * where(at_zero, ratio_there(g, limit), size / where(at_zero, 1, length))
 
 
 @times_direction.vjp("length")
-def _(g2: Array, out: Array, g: Array, x: Array, length: Array, limit: Array) -> Array:
+def _(g: Array, out: Array, size: Array, x: Array, length: Array, limit: Array) -> Array:
     at_zero = values(length) == 0
-    return where(at_zero, 0 * ratio_there(g2, limit), -g2 * out / where(at_zero, 1, length))
+    return where(at_zero, 0 * ratio_there(g, limit), -g * out / where(at_zero, 1, length))
 
 
 times_direction.vjp("limit")(blocked)
 
 
-def ratio_there(g2: Array, limit: Array) -> Array:
-    """What g / length counts as where the length is 0. Where no cotangent g2 arrives NaN would
+def ratio_there(g: Array, limit: Array) -> Array:
+    """What size / length counts as where the length is 0. Where no cotangent g arrives NaN would
     do harm, as NaN times 0 is NaN, but not where the limit is infinite: nothing is known there."""
     unknown = np.isinf(values(limit))
-    arrives = isinstance(g2, Value) and g2.requires_grad  # it may be asked for its own derivative
-    harmful = np.isnan(values(limit)) & (values(g2) == 0) & (not arrives)
+    arrives = isinstance(g, Value) and g.requires_grad  # it may be asked for its own derivative
+    harmful = np.isnan(values(limit)) & (values(g) == 0) & (not arrives)
     return where(unknown | harmful, np.where(unknown, np.nan, 0), limit)
 
 

@@ -42,7 +42,11 @@ class Geometry(NamedTuple):
         return (h + 2 * ph - rh - 1) // sh + 1, (w + 2 * pw - rw - 1) // sw + 1
 
 
-@op(symbol="conv", inputs=3)
+@op(
+    symbol="conv",
+    inputs=3,
+    formula=("g convolved with w", "x correlated with g", "g, summed over images and pixels"),
+)
 def conv2d(
     x: Array,
     w: Array,
@@ -86,22 +90,22 @@ def _(g: Array, out: Array, x: Array, w: Array, b: Array, **geometry: Any) -> Ar
     return g.sum(axis=(0, 2, 3))
 
 
-@op(symbol="convᵀ", inputs=2)
+@op(symbol="convᵀ", inputs=2, formula=("g correlated with w", "g correlated with y"))
 def conv2d_image(
-    g: Array, w: Array, size: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    y: Array, w: Array, size: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of conv2d with respect to images of the given size (H, W): each
     gradient of an output, times the kernel, added to the pixels that the output saw."""
-    return correlate_image(g, w, size, geometry_of(w.shape[2:], stride, padding, dilation, groups))
+    return correlate_image(y, w, size, geometry_of(w.shape[2:], stride, padding, dilation, groups))
 
 
-@op(symbol="conv∂w", inputs=2)
+@op(symbol="conv∂w", inputs=2, formula=("y convolved with g", "x correlated with g"))
 def conv2d_kernel(
-    x: Array, g: Array, size: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    x: Array, y: Array, size: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of conv2d with respect to kernels of the given size (KH, KW): each
     gradient of an output, times the pixels that the output saw, summed over the outputs."""
-    return correlate_kernel(x, g, geometry_of(size, stride, padding, dilation, groups))
+    return correlate_kernel(x, y, geometry_of(size, stride, padding, dilation, groups))
 
 
 conv2d_image.vjp(

@@ -6,7 +6,7 @@ about broadcasting: the engine sums its result back to the shape of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,15 @@ from ..value import Value
 
 BROADCAST = "shapes are aligned from the right, and each pair of sizes must be equal or contain a 1"
 
+Formula = str | Sequence[str] | None
 Array = Any  # an ndarray, a NumPy scalar, a Python scalar, or, in a rule, a Tensor
 
 
 def elementwise(
-    symbol: str | None = None, inputs: int | None = None
+    symbol: str | None = None, inputs: int | None = None, formula: Formula = None
 ) -> Callable[[Callable[..., Any]], Op]:
     """The decorator of an op that acts on each element by itself."""
-    return op(symbol=symbol, inputs=inputs, shapes=BROADCAST, elementwise=True)
+    return op(symbol=symbol, inputs=inputs, shapes=BROADCAST, elementwise=True, formula=formula)
 
 
 def operand(x: Any) -> Array:

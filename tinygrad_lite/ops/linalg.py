@@ -32,7 +32,7 @@ def inv(x: Array) -> Array:
 inv.vjp(lambda g, out, x: -matmul(T(out), matmul(g, T(out))))
 
 
-@op(symbol="A⁻¹b")
+@op(symbol="A⁻¹b", formula=("-(T(inv(a)) @ g @ T(out))", "T(inv(a)) @ g"))
 def solve(a: Array, b: Array) -> Array:
     """The x with a @ x = b; b is a vector if 1-D, else a stack of matrices.
 
@@ -52,7 +52,7 @@ def _(g: Array, out: Array, a: Array, b: Array) -> Array:
     return solve(T(a), g) if b.ndim > 1 else solve(T(a), g[..., None])[..., 0]
 
 
-@op
+@op(formula="g * cofactors(x)")
 def det(x: Array) -> Array:
     """The determinant; its gradient is the matrix of cofactors."""
     return np.linalg.det(x)
@@ -106,7 +106,7 @@ def logabsdet(x: Array) -> Array:
 logabsdet.vjp(lambda g, out, x: g[..., None, None] * T(inv(x)))
 
 
-@op
+@op(formula="½ (S + Sᵀ), S = out⁻ᵀ P out⁻¹, P = outᵀ g with its diagonal halved and 0 above")
 def cholesky(x: Array) -> Array:
     """The lower triangular L with L @ L.T = (x + x.T) / 2, which is x, as it is symmetric.
 
@@ -125,7 +125,13 @@ def _(g: Array, out: Array, x: Array) -> Array:
     return (gradient + T(gradient)) * 0.5
 
 
-@op(symbol="‖x‖", inputs=1)
+@op(
+    symbol="‖x‖",
+    inputs=1,
+    formula="where(out != 0, g * x / out, 0) if ord == 2 else 0 if ord == 0 else "
+    "where(out != 0, g * sign(x) * (abs(x) == out) / ties, 0) if ord in (1e999, -1e999) else "
+    "where(out != 0, g * sign(x) * (abs(x) / out) ** (ord - 1), 0)",
+)
 def vector_norm(x: Array, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:
     """sum(abs(x) ** ord) ** (1 / ord) over the axes (None: all), as
     `numpy.linalg.vector_norm`; where it is 0, the gradient is taken as 0."""

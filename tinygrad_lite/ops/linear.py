@@ -14,6 +14,7 @@ from .elementwise import Array
     "and the axes before them must broadcast",
     linear=True,
     batched=True,
+    formula=("g x2ᵀ", "x1ᵀ g"),  # a vector on the left is a row, one on the right a column
 )
 def matmul(x1: Array, x2: Array) -> Array:
     """The matrix product as in `numpy.matmul`: 1-D inputs are vectors, axes before the

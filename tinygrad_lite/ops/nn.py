@@ -47,7 +47,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
 leaky_relu.vjp(lambda g, out, x, negative_slope: g * where(x > 0, 1, negative_slope))
 
 
-@elementwise("elu", inputs=1)
+@elementwise("elu", inputs=1, formula="g * where(x > 0, 1, alpha * exp(x))")
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x where x > 0, else alpha * (e**x - 1)."""
     return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0.0)))[()]
@@ -56,7 +56,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
 elu.vjp(lambda g, out, x, alpha: g * where(x > 0, 1, alpha * exp(where(x > 0, 0, x))))
 
 
-@elementwise("gelu")
+@elementwise("gelu", formula="g · (Φ(x) + x · φ(x))")
 def gelu(x: Array) -> Array:
     """x times the probability that a standard normal number is less than x."""
     return x * (0.5 * erfc(-SQRT_HALF * x))
@@ -163,7 +163,7 @@ def cross_entropy(input: Array, target: Array, reduction: str = "mean") -> Array
 # Pooling and convolutions; shapes as in conv2d
 
 
-@op(symbol="maxpool", inputs=1)
+@op(symbol="maxpool", inputs=1, formula="g, summed over the windows where x is the largest")
 def max_pool2d(
     x: Array,
     kernel_size: Pair = 2,

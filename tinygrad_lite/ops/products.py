@@ -83,7 +83,12 @@ def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
     return terms, result.replace("...", spare)
 
 
-@op(symbol="einsum", sequence=True, linear=True)
+@op(
+    symbol="einsum",
+    sequence=True,
+    linear=True,
+    formula="the products of g and the other inputs, summed over the indices that arrays lacks",
+)
 def sum_of_products(arrays: Sequence[Array], subscripts: str) -> Array:
     """`einsum` with every index a letter, and no letter twice in one operand."""
     arrays = [operand(x) for x in arrays]

@@ -26,7 +26,7 @@ def restore_axes(reduced: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     return reshape(reduced, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
 
 
-@op(symbol="Σ", inputs=1, linear=True)
+@op(symbol="Σ", inputs=1, linear=True, formula="g, for each element of x in the sum")
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over the axes (None: all)."""
     return np.sum(x, axis=axis, keepdims=keepdims)
@@ -37,7 +37,12 @@ def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     return broadcast_to(restore_axes(g, x, axis, keepdims), x.shape)
 
 
-@op(symbol="mean", inputs=1, linear=True)
+@op(
+    symbol="mean",
+    inputs=1,
+    linear=True,
+    formula="g / n, for each of the n elements of x in the mean",
+)
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over the axes (None: all)."""
     return np.mean(x, axis=axis, keepdims=keepdims)
@@ -48,13 +53,13 @@ def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     return broadcast_to(restore_axes(g, x, axis, keepdims) * (out.size / (x.size or 1)), x.shape)
 
 
-@op(symbol="max", inputs=1)
+@op(symbol="max", inputs=1, formula="g where x is the largest, shared evenly, 0 elsewhere")
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest element over the axes (None: all); ties share the gradient evenly."""
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
-@op(symbol="min", inputs=1)
+@op(symbol="min", inputs=1, formula="g where x is the smallest, shared evenly, 0 elsewhere")
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest element over the axes (None: all); ties share the gradient evenly."""
     return np.min(x, axis=axis, keepdims=keepdims)

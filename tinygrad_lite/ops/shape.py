@@ -10,10 +10,11 @@ import numpy as np
 from ..operation import op
 from .elementwise import Array, add, astype, operand
 
+MOVED = "g, summed over where each element of x was put"
 Shape = int | Sequence[int]
 
 
-@op(symbol="reshape", inputs=1, linear=True)
+@op(symbol="reshape", inputs=1, linear=True, formula="g, in the shape of x")
 def reshape(x: Array, shape: Shape) -> Array:
     """The elements of x, in C order, in another shape; one size may be -1."""
     return np.reshape(x, shape)
@@ -22,7 +23,7 @@ def reshape(x: Array, shape: Shape) -> Array:
 reshape.vjp(lambda g, out, x, shape: reshape(g, x.shape))
 
 
-@op(symbol="ᵀ", inputs=1, linear=True)
+@op(symbol="ᵀ", inputs=1, linear=True, formula="g, its axes in the order of x")
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """x with its axes permuted (None: reversed)."""
     return np.transpose(x, axes)
@@ -42,7 +43,7 @@ def broadcast_to(x: Array, shape: Shape) -> Array:
 broadcast_to.vjp(lambda g, out, x, shape: g)  # the engine sums what was broadcast
 
 
-@op(symbol="[ ]", inputs=1, linear=True)
+@op(symbol="[ ]", inputs=1, linear=True, formula=MOVED)
 def getitem(x: Array, index: Any) -> Array:
     """x[index], for every kind of index that NumPy has."""
     return x[index]
@@ -53,7 +54,7 @@ def _(g: Array, out: Array, x: Array, index: Any) -> Array:
     return index_add(g, index, x.shape)
 
 
-@op(symbol="[ ]+=", inputs=1, linear=True)
+@op(symbol="[ ]+=", inputs=1, linear=True, formula="g at the index")
 def index_add(x: Array, index: Any, shape: Shape) -> Array:
     """Zeros of the given shape with x added at index, once for each time it is named."""
     out = np.zeros(shape, x.dtype)
@@ -67,7 +68,11 @@ def index_add(x: Array, index: Any, shape: Shape) -> Array:
 index_add.vjp(lambda g, out, x, index, shape: getitem(g, index))
 
 
-@op(symbol="[ ]=", inputs=2)
+@op(
+    symbol="[ ]=",
+    inputs=2,
+    formula=("g, but 0 at the index", "g at the index, 0 where v does not hold"),
+)
 def index_set(x: Array, v: Array, index: Any = ()) -> Array:
     """x with v at index; where an element is named twice, the last holds."""
     out = np.array(x)
@@ -142,7 +147,7 @@ def is_basic(index: Any) -> bool:
     )
 
 
-@op(symbol="concat", sequence=True)
+@op(symbol="concat", sequence=True, formula="the part of g where arrays stands")
 def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """The arrays joined along an existing axis (None: each flattened first)."""
     return np.concatenate([operand(x) for x in arrays], axis=axis)
@@ -159,7 +164,7 @@ def _(g: Array, out: Array, arrays: Sequence[Array], axis: int | None) -> list[A
     return parts
 
 
-@op(symbol="stack", sequence=True)
+@op(symbol="stack", sequence=True, formula="the part of g where arrays stands")
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
     """The arrays joined along a new axis."""
     return np.stack([operand(x) for x in arrays], axis=axis)
@@ -171,7 +176,7 @@ def _(g: Array, out: Array, arrays: Sequence[Array], axis: int) -> list[Array]:
     return [g[(*before, i)] for i in range(len(arrays))]
 
 
-@op(symbol="pad", inputs=1)
+@op(symbol="pad", inputs=1, formula=MOVED)
 def pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Array:
     """x with `pad_width` elements around it, as in `numpy.pad`: a constant (None: 0), or by the
     mode "reflect", "symmetric", "edge" or "wrap" elements of x again.

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..operation import Op, Rule, blocked
 from .at_zero import power
-from .elementwise import Array, elementwise, exp, sigmoid, sign, sqrt, values
+from .elementwise import Array, Formula, elementwise, exp, sigmoid, sign, sqrt, values
 
 __all__ = [
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil",
@@ -28,7 +28,13 @@ __all__ = [
 LN2, LN10, DEGREE, SQRT_PI = math.log(2), math.log(10), math.pi / 180, math.sqrt(math.pi)
 
 
-def ufunc(function: Callable[..., Any], doc: str, *rules: Rule, symbol: str | None = None) -> Op:
+def ufunc(
+    function: Callable[..., Any],
+    doc: str,
+    *rules: Rule,
+    symbol: str | None = None,
+    formula: Formula = None,
+) -> Op:
     """The op of a NumPy function of one array or two, given its rules."""
 
     def unary(x: Array) -> Array:
@@ -40,7 +46,7 @@ def ufunc(function: Callable[..., Any], doc: str, *rules: Rule, symbol: str | No
     forward: Callable[..., Any] = unary if len(rules) == 1 else binary
     forward.__name__ = forward.__qualname__ = function.__name__
     forward.__doc__ = doc
-    made = elementwise(symbol or function.__name__)(forward)
+    made = elementwise(symbol or function.__name__, formula=formula)(forward)
     made.vjp(*rules)
     return made
 
@@ -51,10 +57,13 @@ square = ufunc(np.square, "x * x.", lambda g, out, x: g * (2 * x), symbol="x²")
 reciprocal = ufunc(np.reciprocal, "1 / x.", lambda g, out, x: -g * out * out, symbol="1/x")
 cbrt = ufunc(np.cbrt, "The cube root.", lambda g, out, x: g / (3 * out * out), symbol="∛")
 
-exp2 = ufunc(np.exp2, "2**x.", lambda g, out, x: g * out * LN2)
+exp2 = ufunc(np.exp2, "2**x.", lambda g, out, x: g * out * LN2,
+    formula="g * out * log(2)")
 expm1 = ufunc(np.expm1, "e**x - 1, accurate near 0.", lambda g, out, x: g * exp(x))
-log2 = ufunc(np.log2, "The logarithm to base 2.", lambda g, out, x: g / (x * LN2))
-log10 = ufunc(np.log10, "The logarithm to base 10.", lambda g, out, x: g / (x * LN10))
+log2 = ufunc(np.log2, "The logarithm to base 2.", lambda g, out, x: g / (x * LN2),
+    formula="g / (x * log(2))")
+log10 = ufunc(np.log10, "The logarithm to base 10.", lambda g, out, x: g / (x * LN10),
+    formula="g / (x * log(10))")
 log1p = ufunc(np.log1p, "log(1 + x), accurate near 0.", lambda g, out, x: g / (1 + x))
 
 hypot: Op = ufunc(np.hypot, "sqrt(x1**2 + x2**2), without overflow.",
@@ -67,16 +76,20 @@ arcsin = ufunc(np.arcsin, "The angle in [-π/2, π/2] whose sine is x.",
 arccos = ufunc(np.arccos, "The angle in [0, π] whose cosine is x.",
     lambda g, out, x: -g / sqrt((1 - x) * (1 + x)))
 arctan = ufunc(np.arctan, "The angle in (-π/2, π/2) whose tangent is x.",
-    lambda g, out, x: g / hypot(1, x) / hypot(1, x))
+    lambda g, out, x: g / hypot(1, x) / hypot(1, x), formula="g / (1 + x ** 2)")
 arctan2 = ufunc(np.arctan2, "The angle of the point (x2, x1), in [-π, π].",
     lambda g, out, x1, x2: g * (x2 / hypot(x1, x2)) / hypot(x1, x2),
-    lambda g, out, x1, x2: -g * (x1 / hypot(x1, x2)) / hypot(x1, x2))
-degrees = ufunc(np.degrees, "x radians in degrees.", lambda g, out, x: g / DEGREE)
-radians = ufunc(np.radians, "x degrees in radians.", lambda g, out, x: g * DEGREE)
+    lambda g, out, x1, x2: -g * (x1 / hypot(x1, x2)) / hypot(x1, x2),
+    formula=("g * x2 / (x1 ** 2 + x2 ** 2)", "-g * x1 / (x1 ** 2 + x2 ** 2)"))
+degrees = ufunc(np.degrees, "x radians in degrees.", lambda g, out, x: g / DEGREE,
+    formula="g * 180 / pi")
+radians = ufunc(np.radians, "x degrees in radians.", lambda g, out, x: g * DEGREE,
+    formula="g * pi / 180")
 
 cosh: Op = ufunc(np.cosh, "The hyperbolic cosine.", lambda g, out, x: g * sinh(x))
 sinh: Op = ufunc(np.sinh, "The hyperbolic sine.", lambda g, out, x: g * cosh(x))
-arcsinh = ufunc(np.arcsinh, "The inverse of sinh.", lambda g, out, x: g / hypot(1, x))
+arcsinh = ufunc(np.arcsinh, "The inverse of sinh.", lambda g, out, x: g / hypot(1, x),
+    formula="g / sqrt(1 + x ** 2)")
 arccosh = ufunc(np.arccosh, "The inverse of cosh, for x ≥ 1.",
     lambda g, out, x: g / (sqrt(x - 1) * sqrt(x + 1)))
 arctanh = ufunc(np.arctanh, "The inverse of tanh, for -1 < x < 1.",
@@ -95,9 +108,11 @@ logaddexp = ufunc(np.logaddexp, "log(e**x1 + e**x2), without overflow.",
     lambda g, out, x1, x2: g * sigmoid(x2 - x1))
 logaddexp2 = ufunc(np.logaddexp2, "log2(2**x1 + 2**x2), without overflow.",
     lambda g, out, x1, x2: g * sigmoid(LN2 * (x1 - x2)),
-    lambda g, out, x1, x2: g * sigmoid(LN2 * (x2 - x1)))
+    lambda g, out, x1, x2: g * sigmoid(LN2 * (x2 - x1)),
+    formula=("g * sigmoid(log(2) * (x1 - x2))", "g * sigmoid(log(2) * (x2 - x1))"))
 float_power = ufunc(np.float_power, "x1 ** x2 in double precision.",
-    *(rule for rule in power.rules if rule))
+    *(rule for rule in power.rules if rule),
+    formula=power.formula)
 fmod = ufunc(np.fmod, "The remainder of x1 / x2, with the sign of x1.",
     lambda g, out, x1, x2: g,
     lambda g, out, x1, x2: -g * rint((x1 - out) / x2))
@@ -106,10 +121,14 @@ copysign: Op = ufunc(np.copysign, "x1 with the sign of x2.",
     blocked)
 fmax = ufunc(np.fmax, "The larger of x1 and x2, or the one that is not NaN; at a tie, half each.",
     lambda g, out, x1, x2: g * share(x1 > x2, x2, x1 == x2),
-    lambda g, out, x1, x2: g * share(x2 > x1, x1, x1 == x2))
+    lambda g, out, x1, x2: g * share(x2 > x1, x1, x1 == x2),
+    formula=("g * (x1 > x2 or isnan(x2)) + 0.5 * g * (x1 == x2)",
+             "g * (x2 > x1 or isnan(x1)) + 0.5 * g * (x1 == x2)"))
 fmin = ufunc(np.fmin, "The smaller of x1 and x2, or the one that is not NaN; at a tie, half each.",
     lambda g, out, x1, x2: g * share(x1 < x2, x2, x1 == x2),
-    lambda g, out, x1, x2: g * share(x2 < x1, x1, x1 == x2))
+    lambda g, out, x1, x2: g * share(x2 < x1, x1, x1 == x2),
+    formula=("g * (x1 < x2 or isnan(x2)) + 0.5 * g * (x1 == x2)",
+             "g * (x2 < x1 or isnan(x1)) + 0.5 * g * (x1 == x2)"))
 # fmt: on
 
 
@@ -128,7 +147,15 @@ def round(x: Array, decimals: int = 0) -> Array:
 round.vjp(blocked)
 
 
-@elementwise("clip", inputs=3)
+@elementwise(
+    "clip",
+    inputs=3,
+    formula=(
+        "g where x is within its limits, 0 elsewhere",
+        "g where a_min is put for x, 0 elsewhere",
+        "g where a_max is put for x, 0 elsewhere",
+    ),
+)
 def clip(x: Array, a_min: Array = None, a_max: Array = None) -> Array:
     """x limited to [a_min, a_max], elementwise; None is no limit, and a_max wins.
 
@@ -181,13 +208,13 @@ def bell(x: Array) -> Array:
     return 2 / SQRT_PI * exp(-square(clip(x, -110, 110)))
 
 
-@elementwise("erf")
+@elementwise("erf", formula="g * 2 / sqrt(pi) * exp(-(x ** 2))")
 def erf(x: Array) -> Array:
     """The error function: 2 / sqrt(π) times the integral of e**(-t**2) from 0 to x."""
     return error_function(x, complement=False)
 
 
-@elementwise("erfc")
+@elementwise("erfc", formula="-g * 2 / sqrt(pi) * exp(-(x ** 2))")
 def erfc(x: Array) -> Array:
     """1 - erf(x), accurate for large x."""
     return error_function(x, complement=True)

@@ -35,7 +35,7 @@ def merge_axes(x: Array, axis: Axis) -> tuple[Array, Any]:
 # Products and running totals
 
 
-@op(symbol="Π", inputs=1)
+@op(symbol="Π", inputs=1, formula="g · the product of the other elements of x")
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The product over the axes (None: all)."""
     return np.prod(x, axis=axis, keepdims=keepdims)
@@ -65,7 +65,7 @@ def products_before(line: Array) -> Array:
     return concatenate([ones, cumprod(line, -1)], -1)[..., :-1]
 
 
-@op(symbol="Σ≤", inputs=1, linear=True)
+@op(symbol="Σ≤", inputs=1, linear=True, formula="the sum of g from each element of x on")
 def cumsum(x: Array, axis: int | None = None) -> Array:
     """The running sums along the axis (None: flat)."""
     return np.cumsum(x, axis)
@@ -81,7 +81,7 @@ def from_the_end(x: Array, axis: int | None) -> Array:
     return flip(cumsum(flip(x, axis), axis), axis)
 
 
-@op(symbol="Π≤", inputs=1)
+@op(symbol="Π≤", inputs=1, formula="the sum, from each element of x on, of g · out without it")
 def cumprod(x: Array, axis: int | None = None) -> Array:
     """The running products along the axis (None: flat)."""
     return np.cumprod(x, axis)
@@ -133,7 +133,7 @@ def deviation(x: Array, axis: Axis, ddof: float, out: Array) -> Array:
     return (x - mean(x, axis, True)) * (1 / n if n > 0 else math.nan)
 
 
-@op(symbol="var", inputs=1)
+@op(symbol="var", inputs=1, formula="2 * g * (x - mean(x)) / (n - ddof)")
 def var(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """The mean squared deviation from the mean over the axes (None: all), with n - ddof
     in place of n."""
@@ -145,7 +145,7 @@ def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -
     return restore_axes(g, x, axis, keepdims) * (2 * deviation(x, axis, ddof, out))
 
 
-@op(symbol="std", inputs=1)
+@op(symbol="std", inputs=1, formula="where(out != 0, g * (x - mean(x)) / ((n - ddof) * out), 0)")
 def std(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """The square root of `var`; where it is 0 the gradient is taken as 0."""
     return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
@@ -165,7 +165,7 @@ def _(g: Array, out: Array, x: Array, axis: Axis, ddof: float, keepdims: bool) -
 # Order
 
 
-@op(inputs=1)
+@op(inputs=1, formula="g, in the order of x")
 def sort(x: Array, axis: int | None = -1) -> Array:
     """The elements in rising order along the axis (None: flat), NaN last."""
     return np.sort(x, axis)
@@ -214,7 +214,7 @@ def largest_along(x: np.ndarray, axis: Axis) -> Array:
     return np.max(x, axis=axis, keepdims=True) if x.size else 0
 
 
-@op(symbol="lse", inputs=1)
+@op(symbol="lse", inputs=1, formula="g * exp(x - out)")
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over the axes (None: all), without overflow."""
     x, dtype = widen(x), as_floating(x).dtype

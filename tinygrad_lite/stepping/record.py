@@ -27,6 +27,9 @@ from ..text import number
 from .rules import formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled, wrapped
 
+# A word of a formula that is neither a function nor a sign: its numbers would say nothing.
+WORDS = re.compile(r"(?<!\w)(?!(where|elsewhere|and|or|not|NaN|[π∞])\b)[^\W\d¹²³⁴-⁹]\w*(?!\w*\()")
+
 
 class Record:
     """A computation as steps, each made when first asked for and kept: `step(index)`.
@@ -102,13 +105,14 @@ class Record:
         """What a node sends to each of its inputs that wants gradient."""
         tensor, g = node.tensor, node.gradient
         op, arrays = tensor.op, tensor.arrays
-        # Where a value is called g, the gradient is written dL/dy instead.
+        # Where a value is called g, the gradient is written ∂L/∂y instead.
         own = [self.names[node.id], *operands]
-        names = ["g" if "g" not in own else f"dL/d{own[0]}", *own]
+        names = ["g" if "g" not in own else f"∂L/∂{own[0]}", *own]
         arguments = ((g, tensor._array, *([arrays] if op.sequence else arrays)), tensor.params)
-        scalars = [] if any(map(np.ndim, (g, *arrays))) else [g, tensor._array, *arrays]
-        in_words = formulas(op, names, arguments)
-        in_numbers = formulas(op, list(map(scalar_text, scalars)), arguments)
+        in_words, in_numbers = formulas(op, names, arguments), None
+        if not op.sequence and not any(map(np.ndim, (g, *arrays))):
+            scalars = list(map(scalar_text, (g, tensor._array, *arrays)))
+            in_numbers = formulas(op, scalars, arguments)
         for edge in self.back.into[node.id]:
             slot, part = edge.slot, read_only(edge.contribution)
             recipient = self.graph.nodes[edge.source]
@@ -116,10 +120,10 @@ class Record:
             if op.rule(slot) is not blocked:
                 if recipient.shape != node.shape and not op.sequence:
                     rule = note_sum(rule, op.rule(slot), arguments, recipient.shape)
-                if scalars:
-                    filled = in_numbers(slot)
-                    if not filled.where and filled.result != scalar_text(part):
-                        numbers = f"{filled} = {number(float(part))}"
+                if in_numbers:
+                    filled, result = str(in_numbers(slot)), scalar_text(part)
+                    if filled != result and not WORDS.search(filled):
+                        numbers = f"{filled} = {result}"
             whole = recipient.state if edge == self.back.out_of[recipient.id][-1] else None
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
@@ -234,7 +238,7 @@ class Passes(Sequence[Step]):
 
 def scalar_text(x: Any) -> str:
     """A number as a formula writes it."""
-    return "None" if x is None else bracketed(number(float(x)))
+    return "None" if x is None else number(float(x)).replace("-", "−")
 
 
 def bracketed(text: str) -> str:

@@ -1,19 +1,21 @@
-"""A rule in words: the expression a vjp was written as, with the names of the values in it.
+"""Rules as mathematics: what a node sends, with the names of the values in it.
 
-An op's vjp already is the formula for its gradient. So nothing is written twice: the
-source of the rule is read, and its arguments are replaced by what they are called in this
-computation. `lambda g, out, x1, x2: g * x2` reads "g * W" where x2 is W. Where a rule has
-branches, it is run once more to see which one was taken.
+An op's vjp already is the formula for its gradient. So nothing is written twice: the source of
+the rule is read, and written as mathematics, its arguments replaced by what they are called in
+this computation. `lambda g, out, x1, x2: g * x2` reads "g · W" where x2 is W. Where a rule has
+branches, it is run once more to see which one was taken. Where it is a program rather than a
+formula, its op says what it does: ``@op(formula=...)``.
 """
 
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import linecache
+import re
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -23,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from ..operation import Op, blocked
+from ..recorded.expressions import brief
+from .mathematics import LETTER, mathematics
 
 Function = ast.Lambda | ast.FunctionDef
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
@@ -30,11 +34,13 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
 
 @dataclass(frozen=True)
 class Formula:
-    """What a rule says: its result, what its local names stand for, and its docstring."""
+    """What a rule says: its result, what its local names stand for, its docstring, and `code`,
+    the rule as it is written; empty where that cannot be read."""
 
     result: str
     where: tuple[str, ...] = ()
     words: str = ""
+    code: str = ""
 
     def __str__(self) -> str:
         return self.result + (f", where {'; '.join(self.where)}" if self.where else "")
@@ -44,33 +50,108 @@ def formulas(op: Op, names: Sequence[str], arguments: Arguments) -> Callable[[in
     """The rules of `op` by input slot, with `names` in place of their arguments.
 
     `names` says what g, out and the inputs are called, in this order; `arguments` is what
-    the rules were called with, used where one has branches. Where the source cannot be read
-    (a builtin, code typed at a prompt), the formula says no more than which rule it is.
+    the rules were called with. Numbers of Python's among these are constants, as static
+    parameters are. Where the source cannot be read (a builtin, code typed at a prompt) or is no
+    formula, and the op has none, it is said no more than which rule it is.
     """
-    if op.sequence:
-        names = [*names[:2], listing(names[2:])]
-
-    @cache
-    def written(rule: Any) -> Formula | None:
-        tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
-        statements = statements_run(tree, rule, arguments) if tree else []
-        if tree is None or not statements:
-            return None
-        renamer = Renamer(tree, names, arguments[1])
-        *where, result = (ast.unparse(renamer.visit(copy.deepcopy(node))) for node in statements)
-        words = " ".join((inspect.getdoc(rule) or "").split())
-        return Formula(f"({result})" if op.sequence else result, tuple(where), words)
+    listed = [*names[:2], listing(names[2:])] if op.sequence else names
+    derived = cache(lambda rule: derive(rule, listed, arguments))
 
     def formula(slot: int) -> Formula:
-        if op.rule(slot) is blocked:
+        rule = op.rule(slot)
+        if slot in getattr(op, "stopped", ()):
+            return Formula("0 (stopped by you)")
+        if rule is blocked:
             return Formula("0 (blocked: this derivative is 0 wherever it exists)")
-        place, found = f"[{slot}]" if op.sequence else "", written(op.rule(slot))
-        if found is None:
-            name = op.inputs[0 if op.sequence else slot]
-            return Formula(f"the vjp of {op.name} with respect to {name}{place}, at g")
-        return replace(found, result=f"{found.result}{place}")
+        words = " ".join((inspect.getdoc(rule) or "").split())
+        if template := template_of(op, slot):
+            own = [*names[:2], names[2 + slot]] if op.sequence else names
+            return Formula(given(op, template, own, arguments), (), words, code_of(rule))
+        place = f"[{slot}]" if op.sequence else ""
+        if found := derived(rule):
+            *where, result = found
+            result = f"({result}){place}" if op.sequence else result
+            return Formula(result, tuple(where), words, code_of(rule))
+        name = op.inputs[0 if op.sequence else slot]
+        result = f"the vjp of {op.name} with respect to {name}{place}, at g"
+        return Formula(result, (), words, code_of(rule))
 
     return formula
+
+
+def template_of(op: Op, slot: int) -> str | None:
+    """The formula that an op was given for an input, if it was."""
+    if op.formula is None or isinstance(op.formula, str):
+        return op.formula
+    return op.formula[slot] if slot < len(op.formula) else None
+
+
+def given(op: Op, template: str, names: Sequence[str], arguments: Arguments) -> str:
+    """A formula that an op was given, with `names` for g, out and its inputs: an expression as
+    mathematics, else the text as it stands."""
+    called = dict(zip(("g", "out", *op.inputs), names, strict=False)) | shown(arguments[1])
+    if template.isascii():
+        with suppress(SyntaxError, ValueError):
+            tree = ast.parse(template, mode="eval").body
+            if not isinstance(tree, ast.Tuple):
+                return mathematics(tree, called, constants(called, arguments))
+    words = "|".join(("g", "out", *op.inputs))
+
+    def rename(found: re.Match[str]) -> str:
+        number, name = found[1], called[found[2]]
+        name = f"({name})" if name.startswith("−") else name
+        return f"{number} · {name}" if number and not LETTER.fullmatch(name) else number + name
+
+    return re.sub(rf"(?<!\w)(\d*)({words})(?![0-9A-Za-z_])", rename, template)
+
+
+def derive(rule: Any, names: Sequence[str], arguments: Arguments) -> list[str] | None:
+    """The statements of a rule as mathematics, the last one its result; None where it cannot be
+    read, or is a program rather than a formula."""
+    tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
+    if tree is None:
+        return None
+    # A rule takes the inputs by position, and may call them otherwise than the op does.
+    own = [p.arg for p in (*tree.args.posonlyargs, *tree.args.args)]
+    called = dict(zip(own, names, strict=False)) | shown(arguments[1])
+    known, lines = constants(own, arguments), []
+    with suppress(ValueError):
+        for node in statements_run(tree, rule, arguments):
+            if isinstance(node, ast.Assign):
+                line = mathematics(node.value, called, known)
+                # An argument that is bound anew goes by another name from here on.
+                bound = {x.id for y in node.targets for x in ast.walk(y) if isinstance(x, ast.Name)}
+                called |= {x: f"{called[x]}′" if x in called else x for x in bound}
+                known = {x: value for x, value in known.items() if x not in bound}
+                line = f"{' = '.join(mathematics(y, called, {}) for y in node.targets)} = {line}"
+            else:
+                line = mathematics(node, called, known)
+            lines.append(line)
+        return lines or None
+    return None
+
+
+def constants(own: Iterable[str], arguments: Arguments) -> dict[str, Any]:
+    """What stands fast in a rule that calls its arguments so: static parameters, and inputs that
+    are numbers of Python's."""
+    args, params = arguments
+    numbers = {name: x for name, x in zip(own, args, strict=False) if type(x) in (int, float)}
+    return params | numbers
+
+
+def shown(params: Mapping[str, Any]) -> dict[str, str]:
+    """Static parameters as a formula writes them: what is long, by its name."""
+    return {name: text if len(text := brief(x)) < 24 else name for name, x in params.items()}
+
+
+@lru_cache(maxsize=4096)
+def code_of(rule: Any) -> str:
+    """A rule as it is written, empty where its source cannot be read."""
+    tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
+    if tree is None:
+        return ""
+    source = "".join(linecache.getlines(rule.__code__.co_filename))
+    return textwrap.dedent(ast.get_source_segment(source, tree, padded=True) or "")
 
 
 def listing(names: Sequence[str]) -> str:
@@ -90,53 +171,6 @@ def note_sum(formula: Formula, rule: Any, arguments: Arguments, shape: tuple[int
     which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
     note = f"(summed over {which}, along which it was broadcast)"
     return replace(formula, result=f"{formula.result}  {note}")
-
-
-class Renamer(ast.NodeTransformer):
-    """Writes parts of a rule with the arguments called by their names in a computation.
-
-    A choice that depends on static parameters alone is made, and ``**static`` spelled out.
-    """
-
-    def __init__(self, tree: Function, names: Sequence[str], params: dict[str, Any]) -> None:
-        # A rule takes the inputs by position, and may call them otherwise than the op does;
-        # static parameters it takes by name.
-        own = [p.arg for p in (*tree.args.posonlyargs, *tree.args.args)]
-        shown = {x: text if len(text := repr(y)) < 24 else x for x, y in params.items()}
-        self.params = {x: params[x] for x in own[len(names) :] if x in params}
-        self.names = dict(zip(own, names, strict=False)) | {x: shown[x] for x in self.params}
-        self.rest = tree.args.kwarg.arg if tree.args.kwarg else None
-        self.others = [
-            ast.keyword(x, ast.Name(text)) for x, text in shown.items() if x not in self.params
-        ]
-
-    def visit_Name(self, name: ast.Name) -> ast.AST:
-        """The name by which the argument goes here."""
-        return ast.Name(self.names.get(name.id, name.id), name.ctx)
-
-    def visit_Assign(self, line: ast.Assign) -> ast.AST:
-        """An argument that is bound anew goes by another name from here on."""
-        line.value = self.visit(line.value)
-        for target in line.targets:
-            bound = {x.id for x in ast.walk(target) if isinstance(x, ast.Name)}
-            self.names |= {x: f"{x}_" for x in bound & self.names.keys()}
-        line.targets = [self.visit(target) for target in line.targets]
-        return line
-
-    def visit_IfExp(self, choice: ast.IfExp) -> ast.AST:
-        """The branch taken, where only static parameters decide."""
-        mentioned = {x.id for x in ast.walk(choice.test) if isinstance(x, ast.Name)}
-        if not mentioned or not mentioned <= self.params.keys():
-            return self.generic_visit(choice)
-        taken = eval(ast.unparse(choice.test), {}, self.params)
-        found: ast.AST = self.visit(choice.body if taken else choice.orelse)
-        return found
-
-    def visit_keyword(self, given: ast.keyword) -> Any:
-        """``**static`` as the parameters that it stands for."""
-        if given.arg is None and isinstance(given.value, ast.Name) and given.value.id == self.rest:
-            return self.others
-        return self.generic_visit(given)
 
 
 def statements_run(tree: Function, rule: Any, arguments: Arguments) -> list[ast.AST]:

@@ -69,8 +69,8 @@ class Send:
 
     @property
     def rule(self) -> str:
-        """The rule in words, as ``dL/dh = g * (y * (1 - y))``."""
-        return f"dL/d{self.recipient} = {self.formula}"
+        """The rule as mathematics: ``∂L/∂h = g · y · (1 − y)``."""
+        return f"∂L/∂{self.recipient} = {self.formula}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

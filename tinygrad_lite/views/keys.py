@@ -15,7 +15,7 @@ from ..stepping.steps import Step
 from ..text import clip, oneline, wrap
 
 KEYS = (
-    "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (?) (q)uit",
+    "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (c)ode (?) (q)uit",
     "(n)ext (p)revious (?) (q)uit",
     "n p ? q",
 )  # the longest that fits is shown
@@ -34,6 +34,7 @@ HELP = """Keys
                            blocked     a rule lets nothing pass
                            wrong       a finite difference contradicts a rule
   v                        the values in full, or in short again
+  c                        the rules as code, or no more
   up, down, page up, down  scroll
   q, Ctrl-C, Ctrl-D        quit"""
 
@@ -57,7 +58,7 @@ class Walker:
     def __init__(self, steps: Passes) -> None:
         self.steps = steps
         self.at = 0
-        self.in_full = self.help = False
+        self.in_full = self.in_code = self.help = False
         self.message = "not all is finite: r nan runs to where" if steps.first_bad else ""
 
     @property
@@ -69,10 +70,11 @@ class Walker:
         """The step, or the help, in lines of at most `width` characters."""
         if self.help:
             return [part for line in HELP.splitlines() for part in wrap(line, width, " " * 27)]
-        lines = self.steps.lines(self.at, width)
+        lines, step = self.steps.lines(self.at, width), self.step
+        for code in dict.fromkeys(send.formula.code for send in step.sends if self.in_code):
+            lines += ["", *(clip(f"    {line}", width) for line in code.splitlines())]
         if not self.in_full:
             return lines
-        step = self.step
         arrays = [(x.name, x.value) for x in (*step.inputs, step.output)]
         arrays += [(f"from {x.sender}", x.contribution) for x in step.arrivals]
         arrays += [(f"to {x.recipient}", x.contribution) for x in step.sends]
@@ -109,6 +111,8 @@ class Walker:
                 self.run(argument)
             case "v":
                 self.in_full = not self.in_full
+            case "c":
+                self.in_code = not self.in_code
             case "?" | "h":
                 self.help = not was_help
             case _ if key not in ("g", "r", "escape"):

@@ -79,6 +79,7 @@ def page_data(
         "leftOut": left_out,
         "steps": [step_data(step, arrays, files) for step in steps],
         "files": files.shown,
+        "rules": list(files.rules),
         "names": steps.record.names,
         "nodes": [
             [oneline(node.name or ""), node.op or node.kind, oneline("/".join(node.scope), 60)]
@@ -112,8 +113,9 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
         "sends": [
             {
                 "to": x.id, "slot": x.slot, "name": x.recipient,
-                "rule": f"dL/d{x.recipient} = {x.formula.result}",
+                "rule": f"∂L/∂{x.recipient} = {x.formula.result}",
                 "where": x.formula.where, "words": x.formula.words, "numbers": x.numbers,
+                "code": files.rule(x.formula.code),
                 "array": arrays.add(x.contribution), "soFar": arrays.add(x.accumulated),
                 "traffic": x.traffic, "total": x.total,
                 "check": x.check and [x.check.verdict, str(x.check)],
@@ -181,7 +183,8 @@ def block_means(array: np.ndarray, most: int) -> np.ndarray:
 
 
 class Files:
-    """The source files of some steps: whole, or the lines around what is stepped."""
+    """The source files of some steps, whole or the lines around what is stepped; and the code of
+    their rules, each kept once under a number."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
         stepped: dict[str, set[int]] = {}
@@ -189,6 +192,7 @@ class Files:
             if step.source is not None and linecache.getline(*step.source):
                 stepped.setdefault(step.source[0], set()).add(step.source[1])
         self.numbers = {file: i for i, file in enumerate(stepped)}
+        self.rules: dict[str, int] = {}
         self.shown = []
         for file, lines in stepped.items():
             text = [printable(line.rstrip("\n"))[:400] for line in linecache.getlines(file)]
@@ -196,6 +200,10 @@ class Files:
             last = len(text) if len(text) <= FILE else min(max(lines) + 40, first + FILE)
             name = source_place((file, 0), 60).removesuffix(":0")
             self.shown.append({"name": name, "first": first, "lines": text[first - 1 : last]})
+
+    def rule(self, code: str) -> int:
+        """The number under which a rule's code is kept."""
+        return self.rules.setdefault(printable(code), len(self.rules))
 
     def place(self, source: tuple[str, int] | None) -> list[int] | None:
         """The number of a file, and the line; None if it is not shown."""
