@@ -156,7 +156,7 @@ assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # and the sk
 # A negative share means that this path pulls against the gradient that the two make
 # together. So a skip does not simply add to the gradient. Here are both networks, for all
 # parameters: "only in G" are the paths over the skip, "F has it too" those through f3. The
-# coherence is |dG| / sum of |part|: less than 1 where the parts do not point the same way.
+# coherence is |∂G| / sum of |part|: less than 1 where the parts do not point the same way.
 #
 # (W1 and b1 have the same shares, as have W2 and b2: the gradient of W1 is that of b1 times
 # x, an outer product, and so is each part of it.)
@@ -201,7 +201,7 @@ def format_norm(a):
     return f"{norm(a):.3f}" if norm(a) > 1e-3 else f"{norm(a):.1e}"
 
 
-print("\n                 |dF|                |dG|           over the skip")
+print("\n                 |∂F|                |∂G|           over the skip")
 print("  b3 + 20   before    after     before    after")
 for i, t in enumerate(parameters):
     row = [format_norm(g[i]) for g in (dF, dF_saturated, dG, dG_saturated)]
@@ -239,4 +239,4 @@ for _ in range(300):
 
 print("\nOver 300 random weights                t1     t2")
 print("  the paths oppose each other        {:4.0%}   {:4.0%}".format(*np.mean(oppose, axis=0)))
-print("  |dG| < |dF|, the skip takes away   {:4.0%}   {:4.0%}".format(*np.mean(smaller, axis=0)))
+print("  |∂G| < |∂F|, the skip takes away   {:4.0%}   {:4.0%}".format(*np.mean(smaller, axis=0)))

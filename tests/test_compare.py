@@ -72,7 +72,7 @@ def test_two_outputs_of_one_name_are_told_apart(FG):
     F, G, _ = FG
     F.name = G.name = "loss"
     table = str(compare(F, G, gradient=ONES))
-    for column in ("|dloss|", "|dloss (2)|", "only in loss (2)", "loss has it too"):
+    for column in ("|∂loss|", "|∂loss (2)|", "only in loss (2)", "loss has it too"):
         assert column in table
 
 

@@ -99,7 +99,7 @@ def test_a_notebook_gets_one_picture_and_the_table(question):
     else:
         table = found.table()
         rows = [tuple(x.text or "" for x in row) for row in cell.iter("tr")]
-        assert rows == [tuple(table.header), *map(tuple, table.rows)]
+        assert rows[: len(table.rows) + 1] == [tuple(table.header), *map(tuple, table.rows)]
         assert table.above in "".join(cell.itertext())
         assert table.below in "".join(cell.itertext())
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_drawn_is_said_above_the_table(monkeypatch):
     assert ask("paths")._repr_svg_() is None
     cell = ET.fromstring(f"<div>{ask('paths')._repr_html_()}</div>")
     assert cell.findtext("p") == "there is no <Graphviz> here"
-    assert len(list(cell.iter("tr"))) == 3
+    assert len(list(cell.iter("tr"))) == 6  # paths and terms
     x = Tensor(1.0, requires_grad=True)
     for _ in range(LARGEST):
         x = tl.tanh(x)

@@ -314,7 +314,7 @@ def test_every_state_is_told_by_paths_flow_classes_and_profile():
     assert "not computed: not computed" in layer.verdict
     assert "gradient" not in layer.verdict
     assert [path.state for path in paths(y, p["blocked"])] == ["blocked"]
-    lines = str(paths(y, p["infinite"])).splitlines()
+    lines = str(paths(y, p["infinite"]).table()).splitlines()
     assert lines[2].endswith("inf from sqrt(infinite)")
     assert lines[-1] == "Compute inside `with source_lines():` to have lines named here."
 

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args, overload
 
@@ -27,8 +28,9 @@ from ..recorded.trace import Trace, coherence, scope_entered, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
+from .formulas import Chain, Formula
 from .jacobians import check_sum, sends
-from .result import Breakdown, Chart, Piece, plain
+from .result import Breakdown, Derived, Piece, plain
 
 Named = Literal["scope", "depth", "skips"]
 By = Named | Callable[[Edge], Any]
@@ -56,12 +58,18 @@ class PathClass(Piece):
 
 
 @dataclass(frozen=True, repr=False)
-class PathClasses(Breakdown, Chart, Mapping[Any, PathClass]):
+class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
     """The classes of the paths from an output to `wrt`, by key, and the gradient they
-    sum to."""
+    sum to; `formula` and `latex` write it out as the chain rule does."""
 
     classes: dict[Any, PathClass]
     by: str  # what they are grouped by; "class" for a function
+    chain: Chain = field(repr=False, compare=False)
+
+    @cached_property
+    def formulas(self) -> tuple[Formula]:
+        """The chain rule written out: of all paths together, whatever the classes."""
+        return (self.chain.formula(),)
 
     def __getitem__(self, key: Any) -> PathClass:
         return self.classes[key]
@@ -229,7 +237,8 @@ def classify(
         classes = map(PathClass, found[tensor].counts, ends_in, shares)
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
         called = traced.title(output), traced.title(tensor)
-        results.append(PathClasses(total, *called, note, outcome.state, bad, by_key, told))
+        chain = Chain(output, tensor, traced.names)
+        results.append(PathClasses(total, *called, note, outcome.state, bad, by_key, told, chain))
     return tuple(results), seen
 
 

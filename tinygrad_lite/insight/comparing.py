@@ -33,7 +33,8 @@ from ..updated import is_meant_by
 from ..views.boxes import diagram
 from ..views.looks import picture
 from .classes import OTHER, REST, By, PathClasses, classify
-from .result import Drawing, Item, Numbers, plain
+from .formulas import Formula, Quotient
+from .result import Derived, Drawing, Item, Numbers, plain
 
 Pairs = dict[str, tuple[Tensor, Tensor]]  # parameters that stand for each other, by name
 
@@ -105,8 +106,9 @@ class Row(Item):
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Drawing):
-    """The gradients of two computations with respect to the parameters they share."""
+class Comparison(Derived, Drawing):
+    """The gradients of two computations with respect to the parameters they share; `formula` and
+    `latex` write them out, for each parameter a line an output."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".dot", ".html")
 
@@ -118,6 +120,24 @@ class Comparison(Drawing):
     cotangents: tuple[Any, Any] = field(compare=False)
     note: str = ""  # a sentence to put above the table, if any
 
+    @property
+    def formulas(self) -> Sequence[Formula]:
+        """The chain rule written out: for each parameter a line an output."""
+        return [formula for row in self.rows for formula in self.formulas_of(row)]
+
+    @property
+    def formulas_shown(self) -> Sequence[Formula]:
+        """Those of the first parameter."""
+        return self.formulas_of(self.rows[0]) if self.rows else ()
+
+    def formulas_of(self, row: Row) -> Sequence[Formula]:
+        """A line an output for one parameter."""
+        return [
+            replace(formula, left=Quotient(title, row.name))
+            for title, side in ((self.first, row.first), (self.second, row.second))
+            for formula in side.classes.formulas
+        ]
+
     def table(self) -> Table:
         """A row a parameter: norms, parts by path with signed shares, coherence."""
         f, g, rows = self.first, self.second, self.rows
@@ -128,8 +148,8 @@ class Comparison(Drawing):
         coherences = [row.second.coherence for row in rows]
         columns = [
             ["parameter", *(row.name for row in rows)],
-            [f"|d{f}|", *(number(row.first.norm) for row in rows)],
-            [f"|d{g}|", *(number(row.second.norm) for row in rows)],
+            [f"|∂{f}|", *(number(row.first.norm) for row in rows)],
+            [f"|∂{g}|", *(number(row.second.norm) for row in rows)],
             *([header, *own] for header, own in lacking.items() if {*own} - {"-"}),
             [f"{f} has it too", *(str(row.second.common or "-") for row in rows)],
             ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
@@ -217,8 +237,10 @@ def compare(
     >>> with scope("square"):
     ...     F = w * w
     >>> print(compare(F, F - 3.0 * w))
-    parameter  |dF|  |dG|     only in G  F has it too  coherence
+    parameter  |∂F|  |∂G|     only in G  F has it too  coherence
     w          4.00  1.00  3.00  -300 %  4.00  +400 %       0.14  paths oppose
+    ∂F/∂w = ∂square/∂w
+    ∂G/∂w = ∂square/∂w − ∂multiply/∂w
 
     Raises: ValueError if the two share no parameter, or not the one asked for; else as `backward`.
     """

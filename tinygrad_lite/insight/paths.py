@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +16,7 @@ from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
+from ..recorded.measure import norm
 from ..recorded.nodes import Edge
 from ..recorded.outcome import (
     ARRIVED,
@@ -29,9 +33,10 @@ from ..tensor import Tensor
 from ..text import number
 from ..value import Value
 from ..views.boxes import Wire
+from .formulas import MOST, Chain, Formula
 from .graphs import Graph
 from .jacobians import check_sum
-from .result import Breakdown, Drawing, Piece
+from .result import Breakdown, Derived, Drawing, Piece
 from .routes import Route, Routes
 
 # Colours and dashes of single paths; colour-blind eyes too tell them apart.
@@ -94,13 +99,15 @@ class Path(Piece):
 
 
 @dataclass(frozen=True, repr=False)
-class Paths(Breakdown, Drawing, Sequence[Path]):
-    """The paths from an output to `wrt`, shortest first, and the gradient they sum to."""
+class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
+    """The paths from an output to `wrt`, shortest first, and the gradient they sum to; `formula`
+    and `latex` write it out as the chain rule does."""
 
     numbers = (*Breakdown.numbers, "paths")
 
     paths: tuple[Path, ...]
     graph: Graph
+    chain: Chain = field(repr=False, compare=False)
 
     @overload
     def __getitem__(self, index: int) -> Path: ...
@@ -116,6 +123,22 @@ class Paths(Breakdown, Drawing, Sequence[Path]):
     def coherence(self) -> float | None:
         """|gradient| / sum of |contributions|; None if every contribution is 0."""
         return coherence((path.contribution for path in self), self.gradient)
+
+    @cached_property
+    def formulas(self) -> tuple[Formula]:
+        """The chain rule written out, and its terms: each is what all paths through the same
+        stations carry together, in the order of the slots."""
+        chain, nodes = self.chain, self.graph.nodes
+        found: dict[tuple[Value, ...], list[Path]] = defaultdict(list)
+        for path in sorted(self, key=lambda path: [edge.slot for edge in path.edges[::-1]]):
+            way = (nodes[edge.source].tensor for edge in path.edges[::-1])
+            found[chain.stops(way)].append(path)
+        rows = []
+        for stops, same in islice(found.items(), MOST if len(found) > 1 else 0):
+            size = norm(np.add.reduce([path.contribution for path in same]))
+            share = total_share([path.share for path in same])
+            rows.append((chain.term(stops), number(size), percent(share)))
+        return (replace(chain.formula(), rows=tuple(rows), more=max(0, len(found) - MOST)),)
 
     def table(self) -> Table:
         """A row a path."""
@@ -206,8 +229,9 @@ def paths(
     )
     graph = Graph.of(traced.graph)
     called = traced.title(output), traced.title(wrt)
+    chain = Chain(output, wrt, traced.names)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
-    return Paths(total, *called, note, outcome.state, bad, found, graph)
+    return Paths(total, *called, note, outcome.state, bad, found, graph, chain)
 
 
 def count_paths(traced: Trace, wrt: Tensor) -> int:

@@ -23,6 +23,7 @@ from ..recorded.measure import narrow, norm
 from ..recorded.nodes import Edge
 from ..recorded.states import State
 from ..text import number
+from .formulas import LATEX, TEXT, Formula
 
 LINES = 60  # of a table, in a console
 ROWS = 1000  # in a notebook, where they scroll
@@ -118,17 +119,28 @@ class Result:
 class Chart(Numbers, Result):
     """An answer that is shown as a table, and as a picture: .svg or .png.
 
-    A console shows the first rows of the table, a notebook the picture and the table.
+    A console shows the first rows of the table, a notebook the picture and the table; below
+    stands the chain rule written out, where the answer has `formulas`.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png")
     table: Callable[[], Table]
 
+    @property
+    def formulas(self) -> Sequence[Formula]:
+        """The chain rule written out."""
+        return ()
+
+    @property
+    def formulas_shown(self) -> Sequence[Formula]:
+        """Those formulas that stand below the table."""
+        return self.formulas
+
     def __str__(self) -> str:
-        return str(self.table())
+        return "\n".join(map(str, (self.table(), *self.formulas_shown)))
 
     def __repr__(self) -> str:
-        return str(self.table().first(LINES))
+        return "\n".join(map(str, (self.table().first(LINES), *self.formulas_shown)))
 
     def _repr_svg_(self) -> str | None:
         with suppress(*UNDRAWABLE):
@@ -144,7 +156,22 @@ class Chart(Numbers, Result):
 
     def text_html(self) -> str:
         """What stands below the picture in a notebook."""
-        return self.table().first(ROWS).html()
+        table = self.table().first(ROWS).html()
+        return table + "".join(formula.html() for formula in self.formulas_shown)
+
+
+class Derived(Chart):
+    """An answer with the chain rule written out: `formula` is text, `latex` its mathematics."""
+
+    @property
+    def formula(self) -> str:
+        """The chain rule written out on one line; of a comparison, a line each."""
+        return "\n".join(formula.write(TEXT) for formula in self.formulas)
+
+    @property
+    def latex(self) -> str:
+        """The same in LaTeX, for its mathematics."""
+        return "\n".join(formula.write(LATEX) for formula in self.formulas)
 
 
 class Drawing(Chart):
