@@ -229,6 +229,13 @@ def test_where_there_is_no_page_that_is_said_before_the_script_runs(folder, capf
     assert complained.startswith(said)
 
 
+def test_the_largest_paths_are_listed_but_not_grouped(folder, capsys):
+    assert main(["paths", f"{folder}/net.py:loss", "--top", "1"]) == 0
+    assert "path" in capsys.readouterr().out
+    assert main(["paths", f"{folder}/net.py:loss", "--top", "1", "--by", "scope"]) == 2
+    assert "--top lists the largest: give one of them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

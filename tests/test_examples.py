@@ -46,6 +46,7 @@ PRINTS = {
         "path_classes groups them without walking each",
         "25  126,410,606,437,752 ",
         "50                   1 ",
+        "The 0.45% of the paths that go through 5 to 17 of 54 modules carry",
     ],
     "denoise": ["DCT 8x8               2"],
     "learned_denoise": ["waves learned          "],
@@ -343,3 +344,10 @@ def test_paths_of_the_residual_network_are_pytorchs(left_by):
     (expected,) = torch.autograd.grad(h, x, torch.tensor(v))
     np.testing.assert_allclose(left["total"], expected.numpy(), rtol=1e-12)
     np.testing.assert_array_equal(left["classes"][0].contribution, v)
+
+
+def test_the_two_readings_of_effective_paths_differ_as_the_text_says(left_by):
+    found = left_by("deep_residual")["effective"]
+    expected = {"sigmoid": (0.23, 0.0), "tanh": (0.98, 0.46), "relu": (0.22, 0.51)}
+    for name, readings in expected.items():
+        assert found[name] == pytest.approx(readings, abs=0.01), name

@@ -30,7 +30,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .files import check_target, json_text
-from .insight.classes import NAMED, path_classes
+from .insight.bundles import NAMED
+from .insight.classes import path_classes
 from .insight.comparing import Comparison, compare_named
 from .insight.flows import Flow, flow
 from .insight.graphs import Graph, graph
@@ -209,14 +210,17 @@ def show_graph(args: Namespace) -> None:
     "tinygrad-lite paths examples/skip_networks.py:G --wrt W1", Paths, WRT,
     option("--by", "group the paths by the scopes they enter, by how many, or by how many skips "
            "they take", choices=NAMED),
+    option("--top", "list only the N paths that carry most", type=int, metavar="N"),
     JSON,
 )  # fmt: skip
 def show_paths(args: Namespace) -> None:
     """List the paths a gradient takes to each parameter, with their shares."""
+    if args.by and args.top is not None:
+        raise ValueError("--by groups all paths, --top lists the largest: give one of them")
     if args.by:
         answer(args, lambda y, wrt, names: path_classes(y, wrt, args.by, names=names))
     else:
-        answer(args, lambda y, wrt, names: [paths(y, x, names=names) for x in wrt])
+        answer(args, lambda y, wrt, names: [paths(y, x, top=args.top, names=names) for x in wrt])
 
 
 @command("tinygrad-lite flow examples/skip_networks.py:G --wrt W1 -o flow.svg", Flow, WRT, JSON)

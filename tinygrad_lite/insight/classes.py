@@ -1,20 +1,12 @@
-"""Paths grouped into classes: exact where there are too many paths to walk.
-
-A dynamic programme on the reverse pass. Where the ordinary pass carries one cotangent to
-each value, this one carries one per key: the sum over all paths so far with that key. Two
-paths that meet with the same key go on as one, so the work grows with the number of keys
-and not with the number of paths.
-"""
+"""Paths grouped into classes: exact where there are too many paths to walk (see bundles.py)."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Real
-from typing import Any, Literal, NamedTuple, get_args, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -22,28 +14,28 @@ from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
-from ..recorded.nodes import Edge
 from ..recorded.outcome import receipts, shares_of
-from ..recorded.trace import Trace, coherence, scope_entered, trace
+from ..recorded.trace import coherence, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
+from .bundles import NAMED, OTHER, Bundle, By, merge, spread, whole
 from .formulas import Chain, Formula
-from .jacobians import check_sum, sends
+from .jacobians import check_sum
 from .result import Breakdown, Derived, Piece, plain
+from .weights import Draws, Mass, weigh_all
 
-Named = Literal["scope", "depth", "skips"]
-By = Named | Callable[[Edge], Any]
-NAMED: tuple[str, ...] = get_args(Named)
 LONGEST = 6  # parts of a key that a table shows
-OTHER = "other"  # the key of what a cap has put together
-REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PathClass(Piece):
     """All paths with one key: how many, what they carry together, and its signed share of
-    the gradient (None where the gradient vanishes)."""
+    the gradient (None where the gradient vanishes).
+
+    That is one reading of how much they carry. The other is `count` times `magnitude`: parts that
+    cancel in `contribution` add up there.
+    """
 
     numbers = ("count", "norm", "share")
     header = ("paths", "|part|", "share")
@@ -51,6 +43,17 @@ class PathClass(Piece):
     count: int
     contribution: np.ndarray = field(compare=False)
     share: float | None
+    weights: Callable[[], np.ndarray] = field(compare=False)
+
+    @property
+    def magnitude(self) -> float:
+        """The mean norm of what a single path of the class carries, as Veit, Wilber and Belongie
+        (2016, https://arxiv.org/abs/1605.06431) measure it: of all, if there are at most 100,
+        else of 100 drawn at random, always the same, each path as likely as any other.
+
+        Computed when asked for.
+        """
+        return float(np.mean(self.weights()))
 
     def cells(self) -> tuple[str, ...]:
         """Its row in the table, without the key."""
@@ -65,11 +68,39 @@ class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
     classes: dict[Any, PathClass]
     by: str  # what they are grouped by; "class" for a function
     chain: Chain = field(repr=False, compare=False)
+    draws: Draws = field(compare=False)
 
     @cached_property
     def formulas(self) -> tuple[Formula]:
         """The chain rule written out: of all paths together, whatever the classes."""
         return (self.chain.formula(),)
+
+    @cached_property
+    def mass(self) -> Mass | None:
+        """What all paths weigh together; None if that is 0, or not finite."""
+        return weigh_all(self.draws)
+
+    @property
+    def effective_depth(self) -> float | None:
+        """The mean number of scopes that a path enters, each path weighed by the norm of what it
+        carries: of the paths that Veit, Wilber and Belongie (2016) call effective. See `entropy`.
+        """
+        return self.mass.mean_depth if self.mass else None
+
+    @property
+    def entropy(self) -> float | None:
+        """How many paths the gradient spreads over: - sum of p log p, with p the weight of a path
+        over that of all, so that e**entropy equal paths would have as much. In nats; whatever the
+        classes; None where all weights are 0 or one is not finite.
+
+        A path weighs the norm of what it carries. Among scalars that is the absolute value of the
+        product of its derivatives, as in Du et al. (2023, https://arxiv.org/abs/2307.03056), and
+        the sum over all paths is exact. Arrays pass a path whole, while Du et al. follow each
+        element by itself; and the sum is estimated, from 100 paths drawn of each depth
+        (`magnitude`) times their number. A few paths that outweigh the others of their depth by
+        far may be missed there.
+        """
+        return self.mass.entropy if self.mass else None
 
     def __getitem__(self, key: Any) -> PathClass:
         return self.classes[key]
@@ -209,23 +240,14 @@ def classify(
     if not callable(by) and by not in NAMED:
         names = ", ".join(map(repr, NAMED))
         raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
-    key: Any = None if callable(by) else Key(tuple) if by == "scope" else 0
     ends = set(wrt)
-    start = Bundle([key], [1], np.asarray(traced.start)[None])
-    waiting: dict[Value, list[Bundle]] = defaultdict(list, {output: [start]})
     found: dict[Value, Bundle] = {}
     seen: set[Any] = set()
-    for node in reversed(traced.order):
-        here = cap(combine(waiting.pop(node), math.inf), keep, spared or set())
+    for node, here in spread(traced, by, keep, spared or set()):
         if spared is not None:
             seen.update(here.keys)
         if node in ends:
             found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
-        for slot, x, parts in sends(node, here.parts, traced.within):
-            step = key_of_step(by, traced, node, slot)
-            longer = [extend(step, k) for k in here.keys]
-            waiting[x].append(merge(None, longer, here.counts, parts))
-            combine(waiting[x], 2)
     arrived = receipts(output, traced.start, traced.within, ends)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     results, told = [], "class" if callable(by) else by
@@ -234,150 +256,16 @@ def classify(
         total = arrived.gradients[tensor]
         sizes = check_sum(traced, ends_in, total)
         shares, note = shares_of(ends_in, sizes, total, outcome, "classes", traced.names)
-        classes = map(PathClass, found[tensor].counts, ends_in, shares)
+        draws = Draws(traced, tensor, by, keep, spared or set())
+        weights = [partial(draws.weights, key) for key in found[tensor].keys]
+        classes = map(PathClass, found[tensor].counts, ends_in, shares, weights)
         by_key = dict(sorted(zip(found[tensor].keys, classes, strict=True), key=order))
         called = traced.title(output), traced.title(tensor)
         chain = Chain(output, tensor, traced.names)
-        results.append(PathClasses(total, *called, note, outcome.state, bad, by_key, told, chain))
+        results.append(
+            PathClasses(total, *called, note, outcome.state, bad, by_key, told, chain, draws)
+        )
     return tuple(results), seen
-
-
-class Bundle(NamedTuple):
-    """What has arrived at a value, by key: the numbers of paths, and the cotangents, stacked
-    along a first axis so that a rule may serve them all at once."""
-
-    keys: list[Any]
-    counts: list[int]
-    parts: np.ndarray
-
-
-class Key:
-    """A key that is a tuple or a string, by its first part and the key of what follows: a step
-    more costs the same however many there are. The last has the type as its first part."""
-
-    __slots__ = ("first", "hash", "kind", "rest")
-
-    def __init__(self, first: Any, rest: Key | None = None) -> None:
-        self.first, self.rest, self.hash = first, rest, hash((first, rest))
-        self.kind: type = rest.kind if rest else first
-
-    def __hash__(self) -> int:
-        return self.hash
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Key):
-            return False
-        one: Key | None = self
-        two: Key | None = other
-        while one is not two:
-            if one is None or two is None or one.hash != two.hash:
-                return False
-            if one.first is not two.first and one.first != two.first:
-                return False
-            one, two = one.rest, two.rest
-        self.rest = other.rest  # so that what follows is compared once
-        return True
-
-    def __repr__(self) -> str:
-        return repr(whole(self))
-
-    def after(self, step: Any) -> Key:
-        """The key that begins with a step."""
-        key = self
-        for part in reversed(step):
-            key = Key(part, key)
-        return key
-
-
-def whole(key: Any) -> Any:
-    """A key as the user knows it."""
-    if not isinstance(key, Key):
-        return OTHER if key is REST else key
-    parts = []
-    while key.rest:
-        parts.append(key.first)
-        key = key.rest
-    return tuple(parts) if key.kind is tuple else "".join(parts)
-
-
-def combine(bundles: list[Bundle], ratio: float) -> Bundle:
-    """Merge each bundle with the one before, unless that has more than `ratio` times its keys:
-    so n arrivals at a value are copied log n times, not n times."""
-    while len(bundles) > 1 and len(bundles[-2].keys) <= ratio * len(bundles[-1].keys):
-        last = bundles.pop()
-        bundles[-1] = merge(bundles[-1], *last)
-    return bundles[-1]
-
-
-def merge(here: Bundle | None, keys: list[Any], counts: list[int], parts: np.ndarray) -> Bundle:
-    """What was here and what comes, those with equal keys added."""
-    if here is None:
-        if len(set(keys)) == len(keys):
-            return Bundle(keys, counts, parts)
-        here = Bundle([], [], parts[:0])
-    paths = dict(zip(here.keys, here.counts, strict=True))
-    for key, n in zip(keys, counts, strict=True):
-        paths[key] = paths.get(key, 0) + n
-    place = {key: i for i, key in enumerate(paths)}
-    rows = [place[key] for key in keys]
-    total = np.zeros((len(paths), *parts.shape[1:]), parts.dtype)
-    total[: len(here.keys)] = here.parts
-    if rows == list(range(rows[0], rows[0] + len(rows))):
-        total[rows[0] : rows[0] + len(rows)] += parts  # quicker than with any rows
-    else:
-        np.add.at(total, rows, parts)
-    return Bundle(list(paths), list(paths.values()), total)
-
-
-def key_of_step(by: By, traced: Trace, target: Value, slot: int) -> Any:
-    """What a step into `target`, through a slot, adds to the key of a path."""
-    if by == "skips":
-        return int((target, slot) in traced.skips)
-    if not callable(by):
-        name = scope_entered(target.inputs[slot], target)
-        return None if name is None else (name,) if by == "scope" else 1
-    key = by(traced.edges[target, slot])
-    try:
-        hash(key)
-    except TypeError:
-        raise TypeError(f"by must map an Edge to a hashable key, but gave {key!r}") from None
-    return key
-
-
-def extend(step: Any, key: Any) -> Any:
-    """A path's key once it goes one step further back."""
-    if step is None or key is REST:
-        return key
-    kind = next((kind for kind in (tuple, str) if isinstance(step, kind)), None)
-    if kind and (key is None or (isinstance(key, Key) and key.kind is kind)):
-        return (key or Key(kind)).after(step)
-    try:
-        return step if key is None else step + key
-    except TypeError:
-        raise TypeError(
-            f"the key of a path is the sum of its edges' keys, but {step!r} + {key!r} is none; let "
-            "by give all numbers, all strings or all tuples"
-        ) from None
-
-
-def cap(bundle: Bundle, keep: int, spared: Set[Any]) -> Bundle:
-    """All but the `keep` - 1 largest cotangents, and the spared ones, put together."""
-    if len(bundle.keys) <= keep:
-        return bundle
-    sizes = dict(zip(bundle.keys, norms(bundle.parts), strict=True))
-    ranked = sorted(sizes, key=lambda key: (key is REST, -sizes[key]))
-    kept = {*ranked[: keep - 1], *(spared & sizes.keys())}
-    return merge(None, [k if k in kept else REST for k in bundle.keys], *bundle[1:])
-
-
-def norms(parts: np.ndarray) -> list[float]:
-    """The norm of each part, without overflow or underflow on the way."""
-    rows = np.abs(np.reshape(parts, (len(parts), -1)).astype(float))
-    largest = rows.max(axis=1, initial=0.0)
-    scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
-    sizes = scale * np.sqrt(np.square(rows / scale[:, None]).sum(axis=1))
-    found: list[float] = sizes.tolist()
-    return found
 
 
 def order(item: tuple[Any, Any]) -> Any:

@@ -32,7 +32,8 @@ from ..text import number, oneline
 from ..updated import is_meant_by
 from ..views.boxes import diagram
 from ..views.looks import picture
-from .classes import OTHER, REST, By, PathClasses, classify
+from .bundles import OTHER, REST, By
+from .classes import PathClasses, classify
 from .formulas import Formula, Quotient
 from .result import Derived, Drawing, Item, Numbers, plain
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -12,23 +11,14 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..backward import contributions
 from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
 from ..recorded.measure import norm
 from ..recorded.nodes import Edge
-from ..recorded.outcome import (
-    ARRIVED,
-    Outcome,
-    Receipt,
-    eps_of,
-    part_receipt,
-    receipts,
-    shares_of,
-)  # fmt: skip
+from ..recorded.outcome import Outcome, receipts, shares_of
 from ..recorded.states import State
-from ..recorded.trace import Trace, coherence, operands, scope_entered, total_share, trace
+from ..recorded.trace import coherence, scope_entered, total_share, trace
 from ..tensor import Tensor
 from ..text import number
 from ..value import Value
@@ -38,6 +28,7 @@ from .graphs import Graph
 from .jacobians import check_sum
 from .result import Breakdown, Derived, Drawing, Piece
 from .routes import Route, Routes
+from .ways import LIMIT, count_paths, largest, walk
 
 # Colours and dashes of single paths; colour-blind eyes too tell them apart.
 STYLES: tuple[tuple[str, Dash], ...] = (
@@ -100,13 +91,17 @@ class Path(Piece):
 
 @dataclass(frozen=True, repr=False)
 class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
-    """The paths from an output to `wrt`, shortest first, and the gradient they sum to; `formula`
-    and `latex` write it out as the chain rule does."""
+    """The paths from an output to `wrt`, shortest first, and the gradient they sum to; or the
+    largest of `total` paths, largest first. `estimate` is then the most that one left out may
+    carry (infinite where no bound is known), None where none carries more than these.
+    `formula` and `latex` write the gradient out as the chain rule does."""
 
-    numbers = (*Breakdown.numbers, "paths")
+    numbers = (*Breakdown.numbers, "paths", "total", "estimate")
 
     paths: tuple[Path, ...]
     graph: Graph
+    total: int
+    estimate: float | None
     chain: Chain = field(repr=False, compare=False)
 
     @overload
@@ -121,14 +116,19 @@ class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
 
     @property
     def coherence(self) -> float | None:
-        """|gradient| / sum of |contributions|; None if every contribution is 0."""
+        """|gradient| / sum of |contributions|; None if every contribution is 0, or not all paths
+        are listed."""
+        if len(self) < self.total:
+            return None
         return coherence((path.contribution for path in self), self.gradient)
 
     @cached_property
     def formulas(self) -> tuple[Formula]:
-        """The chain rule written out, and its terms: each is what all paths through the same
-        stations carry together, in the order of the slots."""
+        """The chain rule written out, and its terms where all paths are listed: each is what all
+        paths through the same stations carry together, in the order of the slots."""
         chain, nodes = self.chain, self.graph.nodes
+        if len(self) < self.total:
+            return (chain.formula(),)
         found: dict[tuple[Value, ...], list[Path]] = defaultdict(list)
         for path in sorted(self, key=lambda path: [edge.slot for edge in path.edges[::-1]]):
             way = (nodes[edge.source].tensor for edge in path.edges[::-1])
@@ -140,9 +140,15 @@ class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
             rows.append((chain.term(stops), number(size), percent(share)))
         return (replace(chain.formula(), rows=tuple(rows), more=max(0, len(found) - MOST)),)
 
+    @property
+    def many(self) -> str:
+        """How many paths these are, in words."""
+        paths = f"{count(self.total)} path{'s' * (self.total != 1)}"
+        return paths if len(self) == self.total else f"{len(self)} largest of {paths}"
+
     def table(self) -> Table:
         """A row a path."""
-        head = self.heading(f"{len(self)} path{'s' * (len(self) != 1)} from")
+        head = self.heading(f"{self.many} from")
         rows = [path.cells() for path in self]
         below = f"{self.first_bad}\n{self.graph.names.hint}".strip()
         return Table(Path.header, rows, head, below).filled()
@@ -176,14 +182,20 @@ class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
             for path, style in zip(self, STYLES, strict=False)
         ]
         legend.append(Entry("several paths", Look(2.5, FRAME)))
-        caption = f"The paths of the gradient of {self.output} to {self.wrt}"
+        caption = f"The {self.many} of the gradient of {self.output} to {self.wrt}"
         caption += f" ({self.note})." if self.note else ", with their shares."
         return self.graph.picture(fold, direction, look=look, legend=legend, caption=caption)
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def paths(
-    output: Tensor, wrt: Tensor, gradient: Any = None, *, limit: int = 10_000, names: Any = None
+    output: Tensor,
+    wrt: Tensor,
+    gradient: Any = None,
+    *,
+    top: int | None = None,
+    limit: int = LIMIT,
+    names: Any = None,
 ) -> Paths:
     """Every path from `output` back to `wrt`, with its contribution and signed share.
 
@@ -191,31 +203,52 @@ def paths(
     to 1. `gradient` is the cotangent of an output that is not a scalar (default: the one
     of the last backward), and `names` as in `graph`. Paths are counted before any is walked.
 
+    With `top` only that many paths, whatever the number of all, the largest contribution first.
+    Where all values on the way are scalars these are the largest, exactly. Elsewhere a search
+    follows at each value the 1,000 largest parts (fewer of very large arrays; all, of no more
+    than 10,000 paths), and `estimate` is the most that a path left out may carry: the norm of the
+    part that went no further times the norms of the Jacobians from there on. That is a bound, often
+    far above what any path carries. Where it is not above the last path of the list, the list
+    is exact and `estimate` None.
+
     >>> from tinygrad_lite import Tensor, paths
     >>> x = Tensor(3.0, requires_grad=True)
     >>> [float(path.contribution) for path in paths(x * x + x, wrt=x)]
     [1.0, 3.0, 3.0]
+    >>> [float(path.contribution) for path in paths(x * x + x, wrt=x, top=2)]
+    [3.0, 3.0]
 
-    Raises: ValueError if there are more than `limit` paths, or none; else as `backward`.
+    Raises: ValueError if there are more than `limit` paths and no `top` is given, or none;
+    else as `backward`.
     """
     traced = trace(output, (wrt,), gradient, names)
     (wrt,) = traced.wrt
-    n = count_paths(traced, wrt)
+    total = count_paths(traced, wrt)
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an integer, but is {limit!r}")
-    if n > limit:
+    estimate = None
+    if top is not None:
+        if not isinstance(top, int):
+            raise TypeError(f"top must be an integer, but is {top!r}")
+        if top < 1:
+            raise ValueError(f"top is the number of paths to list, at least 1, but is {top}")
+        walked, estimate = largest(traced, wrt, top, total)
+    elif total > limit:
         raise ValueError(
-            f"{count(n)} paths lead from {traced.title(output)} to {traced.title(wrt)}, more than "
-            f'limit={limit}; path_classes groups them without walking each, as by="skips" does'
+            f"{count(total)} paths lead from {traced.title(output)} to {traced.title(wrt)}, more "
+            f"than limit={limit}; path_classes groups them without walking each, and top=10 lists "
+            "the largest"
         )
-    walked = [(last.way, last) for last in walk(traced, wrt)]
-    walked.sort(key=lambda found: len(found[0]))
-    parts = [last.part for _, last in walked]
+    else:
+        walked = sorted(walk(traced, wrt), key=lambda last: len(last.way))
+    ways, parts = [last.way for last in walked], [last.part for last in walked]
     arrived = receipts(output, traced.start, traced.within, {wrt})
-    total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
-    sizes = check_sum(traced, parts, total)
-    shares, note = shares_of(parts, sizes, total, outcome, "paths", traced.names)
-    routes = Routes(traced.names, [way for way, _ in walked]).routes
+    whole, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
+    sizes = check_sum(traced, parts, whole) if len(parts) == total else list(map(norm, parts))
+    shares, note = shares_of(parts, sizes, whole, outcome, "paths", traced.names)
+    if estimate is not None:
+        most = f"one left out may carry up to {number(estimate)}"
+        note = f"{note}; {most}" if note else most
     found = tuple(
         Path(
             tuple(traced.edges[target, slot] for target, slot in way),
@@ -225,68 +258,12 @@ def paths(
             last.outcome(arrived.start, size),
             route,
         )
-        for (way, last), share, size, route in zip(walked, shares, sizes, routes, strict=True)
+        for way, last, share, size, route in zip(
+            ways, walked, shares, sizes, Routes(traced.names, ways).routes, strict=True
+        )
     )
     graph = Graph.of(traced.graph)
     called = traced.title(output), traced.title(wrt)
     chain = Chain(output, wrt, traced.names)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
-    return Paths(total, *called, note, outcome.state, bad, found, graph, chain)
-
-
-def count_paths(traced: Trace, wrt: Tensor) -> int:
-    """How many paths lead from the output back to `wrt`, exactly."""
-    counts: dict[Value, int] = {wrt: 1}  # from each value
-    for value in traced.order[1:]:
-        counts[value] = sum(counts[x] for _, x in operands(value, traced.within))
-    return counts[traced.output]
-
-
-@dataclass(eq=False, slots=True)
-class Stride:
-    """One step on a way back from the output: `part` is what came through a slot of `node`,
-    `before` the step that brought it there. Paths share the steps of their common part."""
-
-    part: Any
-    node: Value | None = None
-    slot: int = 0
-    before: Stride | None = None
-    receipt: Receipt | None = None
-
-    @property
-    def way(self) -> list[tuple[Value, int]]:
-        """The way as (target, slot) pairs, from the far end to the output."""
-        steps, last = [], self
-        while last.before is not None and last.node is not None:
-            steps.append((last.node, last.slot))
-            last = last.before
-        return steps
-
-    def outcome(self, start: Receipt, size: float) -> Outcome:
-        """What became of the gradient on this way, looked up step by step only where it is
-        not plain that it arrived, from the norm of the `part`."""
-        if math.sqrt(eps_of(self.part.dtype)) * start.norm <= size < math.inf:
-            return ARRIVED
-        steps, last = [], self
-        while last.receipt is None and last.before is not None:
-            steps.append(last)
-            last = last.before
-        here = last.receipt or start
-        for step in reversed(steps):
-            assert step.node is not None
-            assert step.before is not None
-            g, part = step.before.part, step.part
-            step.receipt = here = part_receipt(step.node, g, step.slot, part, here, start.norm)
-        return here.outcome
-
-
-def walk(traced: Trace, wrt: Tensor) -> Iterator[Stride]:
-    """The last step of each path: depth first from the output."""
-    stack: list[tuple[Value, Stride]] = [(traced.output, Stride(traced.start))]
-    while stack:
-        node, last = stack.pop()
-        if node is wrt:
-            yield last
-            continue
-        sends = contributions(node, last.part, within=traced.within)
-        stack += [(x, Stride(part, node, slot, last)) for slot, x, part in sends][::-1]
+    return Paths(whole, *called, note, outcome.state, bad, found, graph, total, estimate, chain)

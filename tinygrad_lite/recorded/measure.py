@@ -39,6 +39,16 @@ def norm(array: Any) -> float:
     return narrow(np.longdouble(largest) * np.linalg.norm(size / largest))
 
 
+def norms(parts: np.ndarray) -> list[float]:
+    """The norm of each part, without overflow or underflow on the way."""
+    rows = np.abs(wide(parts).reshape(len(parts), -1))
+    largest = rows.max(axis=1, initial=0.0)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1.0)
+    sizes = scale * np.sqrt(np.square(rows / scale[:, None]).sum(axis=1))
+    found: list[float] = sizes.tolist()
+    return found
+
+
 def finite_elements(array: np.ndarray) -> np.ndarray:
     """The array itself if it is finite, else its finite elements in a row."""
     is_finite = np.isfinite(array)
