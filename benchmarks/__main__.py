@@ -16,7 +16,8 @@ def main(arguments=None):
     parser.add_argument(
         "--quick", action="store_true", help="small and few: are the gradients right?"
     )
-    parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "growth", "conv"]
+    parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "history"]
+    parts += ["growth", "conv"]
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
     )
@@ -57,6 +58,8 @@ def main(arguments=None):
         gradients(0.01 if options.quick else 0.2)
     if "analyses" in options.only:
         analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
+    if "history" in options.only:
+        histories(*(([*measure.TRAINED][:1], 1) if options.quick else (measure.TRAINED, 15)))
     if "growth" in options.only:
         growth([100, 200] if options.quick else [1000, 2000, 4000, 8000, 16000])
 
@@ -197,6 +200,16 @@ def analyses(depths, seconds):
     )
     columns = ["one backward", "flow", "path_classes by depth"]
     table("A residual network's analyses: time over one backward pass's", columns, rows)
+
+
+def histories(names, rounds):
+    rows = (
+        (name, [f"{us:.0f} us", f"{ratio:.3f}", f"{low:.3f} to {high:.3f}"])
+        for name in names
+        for us, ratio, low, high in [measure.history(name, rounds)]
+    )
+    columns = ["one step", "recorded", "half of the rounds"]
+    table("A step of training that History records: time over a plain step's", columns, rows)
 
 
 def growth(sizes):

@@ -282,6 +282,54 @@ def analyses_here(layers, seconds):
     return 1e6 * times[0], times[1] / times[0], times[2] / times[0]
 
 
+# Layers, width and batch of the nets whose training is recorded.
+TRAINED = {
+    "2 layers of width 4": (2, 4, 1),
+    "3 layers of width 64, batch 32": (3, 64, 32),
+    "50 layers of width 64, batch 32": (50, 64, 32),
+    "3 layers of width 512, batch 128": (3, 512, 128),
+}
+
+
+def history(name, rounds=15):
+    """Microseconds of a step of training a residual net, over it the time of one that `History`
+    records, and how the median of these ratios is spread: the lower and the upper quartile."""
+    code = f"from benchmarks.measure import history_here as h; print(*h({name!r}, {rounds}))"
+    return in_fresh_process(code)
+
+
+def history_here(name, rounds):
+    from tinygrad_lite import History, Tensor, scope, sigmoid
+    from tinygrad_lite.training import SGD
+
+    one_core()
+    layers, width, batch = TRAINED[name]
+    rng = np.random.default_rng(0)
+
+    def normal(*shape, by=1.0):
+        return (by * rng.standard_normal(shape)).astype(np.float32)
+
+    x, weights = Tensor(normal(batch, width)), [normal(width, width, by=0.1) for _ in range(layers)]
+    parameters = [(Tensor(w, True), Tensor(w[0], True)) for w in weights]
+    optimiser, noted = SGD([t for pair in parameters for t in pair], lr=1e-3), History()
+
+    def step(record=lambda loss: None):
+        h = x
+        for i, (w, b) in enumerate(parameters):
+            with scope(f"f{i}"):
+                f = sigmoid(h @ w + b)
+            h = f + h if i else f
+        loss = (h * h).mean()
+        loss.backward()
+        record(loss)
+        optimiser.step()
+
+    runs = step, lambda: step(noted.record)
+    times = [[timed(run, 100) for run in runs] for _ in range(rounds + 1)][1:]
+    quartiles = np.quantile([b / a for a, b in times], [0.5, 0.25, 0.75])
+    return 1e6 * statistics.median(a for a, _ in times), *quartiles
+
+
 # Computations of about n ops, each in a shape in which work is easily done n times over.
 SHAPES = {
     "stack of n": lambda tl, x, n: tl.stack([tl.tanh(x) for _ in range(n)]),

@@ -19,7 +19,7 @@ from denoising import JUDGE, LEARN, crops, photograph, psnr, with_noise
 from pictures import quick, save
 from tqdm import trange
 
-from tinygrad_lite import Tensor, conv2d, flow, mse_loss, no_grad, path_classes, scope, sigmoid
+from tinygrad_lite import History, Tensor, conv2d, mse_loss, no_grad, scope, sigmoid
 from tinygrad_lite.training import SGD, xavier_normal
 
 CHANNELS, SIGMA = 8, 20
@@ -59,25 +59,18 @@ def network(x, layers, skips):
     return conv2d(h, *readout)
 
 
-def norm(arrays):
-    return np.sqrt(sum(np.sum(np.square(a)) for a in arrays))
-
-
 def learn(name, rate, steps, stages, skips=(), saturated=False):
-    """The PSNR and the gradient's norm at each stage, step by step, the loss at the first and the
-    last step, and the PSNR of the photographs that are not learned from."""
+    """The PSNR step by step, the history of the gradients, and the PSNR of the photographs that are
+    not learned from."""
     layers, rng = parameters(stages, saturated), np.random.default_rng(1)
     optimiser = SGD([t for layer in layers for t in layer], lr=rate, momentum=0.9)
-    errors, norms, losses = [], [], []
+    errors, history = [], History(shares_every=5, by="depth")
     for _ in trange(5 if quick else steps, desc=name):
-        clean = Tensor(crops(photos, 8, 32, rng), name="clean")
-        noisy = Tensor(with_noise(clean.data, SIGMA, rng), name="noisy")
-        loss = mse_loss(network(noisy, layers, skips), clean)
-        loss.name = "loss"
+        clean = crops(photos, 8, 32, rng)
+        loss = mse_loss(network(with_noise(clean, SIGMA, rng), layers, skips), clean)
         loss.backward()
         errors.append(loss.item())
-        norms.append([norm([W.grad, b.grad]) for W, b in layers[:-1]])
-        losses = [*losses[:1], loss]
+        history.record(loss)
         optimiser.step()
     with no_grad():
         found = [
@@ -86,7 +79,7 @@ def learn(name, rate, steps, stages, skips=(), saturated=False):
             )
             for photo in judges
         ]
-    return -10 * np.log10(errors), np.array(norms), losses, layers[0][0], np.mean(found)
+    return -10 * np.log10(errors), history, np.mean(found)
 
 
 # %% [markdown]
@@ -114,12 +107,13 @@ runs = {
 }
 print(f"Learned in {perf_counter() - start:.0f} seconds\n")
 
-print("                                PSNR, dB                |gradient| of stage 1")
+print("                                PSNR, dB                   |gradient| of W1")
 print("                          first    last  others           first      last")
 for variant, found in runs.items():
-    for name, (errors, norms, _, _, others) in found.items():
+    for name, (errors, history, others) in found.items():
         first, last = errors[:10].mean(), errors[-50:].mean()
-        a, b = norms[0, 0], norms[-50:, 0].mean()
+        norms = [row.norms["W1"] for row in history.rows]
+        a, b = norms[0], np.mean(norms[-5:])
         print(
             f"  {variant if name == 'F' else '':17} {name:12}{first:7.1f} {last:7.1f} {others:7.1f}"
             f"         {a:7.1e}   {b:7.1e}"
@@ -142,22 +136,29 @@ print(f"  the noisy photographs{noisy:26.1f}")
 #   learns. But it begins badly (its outputs are sums of 20 sigmoids), needs the small rate, and is
 #   after 600 steps 5 dB behind three stages: skips make the depth bearable here, not useful.
 
+
 # %%
+def smooth(numbers, n):
+    """The mean of each n numbers in a row."""
+    n = min(n, len(numbers))
+    return np.convolve(numbers, np.ones(n) / n, "valid")
+
+
 BLUE, ORANGE, DASHES = "#0072B2", "#D55E00", ("-", "--", ":")
 figure, axes = plt.subplots(2, 3, figsize=(10, 5.5), sharex="col", layout="constrained")
 for (above, below), (variant, found) in zip(axes.T, runs.items(), strict=True):
     above.set_title(variant)
     below.set(yscale="log", xlabel="step")
     for name, color in (("F", BLUE), ("G", ORANGE)):
-        errors, norms, *_ = found[name]
-        window = np.ones(min(20, len(errors))) / min(20, len(errors))
-        above.plot(np.convolve(errors, window, "valid"), color=color, label=name)
-        stages = {"first": 0, "middle": norms.shape[1] // 2, "last": -1}
-        for (which, stage), dash in zip(stages.items(), DASHES, strict=True):
-            smoothed = np.convolve(norms[:, stage], window, "valid")
-            smoothed[smoothed == 0] = np.nan  # a log axis has no 0
-            label = f"{name}, {which} stage"
-            below.plot(smoothed, color=color, linestyle=dash, linewidth=1, label=label)
+        errors, history, _ = found[name]
+        above.plot(smooth(errors, 20), color=color, label=name)
+        last = len(history.rows[0].norms) // 2 - 1  # without r
+        stages = {"first": 1, "middle": last // 2 + 1, "last": last}
+        for (which, i), dash in zip(stages.items(), DASHES, strict=True):
+            norms = smooth([row.norms[f"W{i}"] for row in history.rows], 5)
+            norms[norms == 0] = np.nan  # a log axis has no 0
+            label, at = f"{name}, {which} stage", 10 * np.arange(len(norms))
+            below.plot(at, norms, color=color, linestyle=dash, linewidth=1, label=label)
 axes[0, 0].set_ylabel("-10 log10(loss): PSNR, dB")
 axes[1, 0].set_ylabel("|gradient|")
 axes[0, 0].legend(loc="upper left")
@@ -168,23 +169,13 @@ save(figure, "skip_or_not.png")
 # %% [markdown]
 # ## Where G's gradient travels
 #
-# The flow of the gradient of the loss to W1, at the first step and at the last; and for
-# twenty stages the number of residual branches on its paths: 2^19 paths, their mean k.
+# The shares of W1's gradient, by the number of stages on its paths, as they change: two paths in
+# three stages, 2^19 in twenty.
 
 # %%
-for when, loss in zip(("first", "last"), runs["three stages"]["G"][2], strict=True):
-    save(flow(loss, wrt=runs["three stages"]["G"][3]), f"skip_or_not_{when}.svg")
-
-_, _, losses, W1, _ = runs["twenty stages"]["G"]
-print("\nThe gradient's paths to W1 in G of twenty stages")
-for when, loss in zip(("first", "last"), losses, strict=True):
-    classes = path_classes(loss, wrt=W1, by="depth")
-    assert sum(one.count for one in classes.values()) == 2**19
-    mean_k = sum((k - 1) * one.share for k, one in classes.items())  # f1 has no skip: all pass it
-    print(
-        f"  {when:5} step   mean k {mean_k:4.1f}   share of the skips alone {classes[1].share:5.0%}"
-        f"   coherence {classes.coherence:.2f}"
-    )
+save(runs["three stages"]["G"][1], "skip_or_not_three.svg")
+save(runs["twenty stages"]["G"][1], "skip_or_not_twenty.svg")
+print(f"\nG of twenty stages: {runs['twenty stages']['G'][1]}")
 
 # %% [markdown]
 # At first f3 works against the skip, at the end with it; but it is the skip that carries most of

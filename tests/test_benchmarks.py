@@ -53,11 +53,12 @@ def test_inputs_are_the_same_every_time():
 
 def test_the_command_prints_its_tables():
     command = [sys.executable, "-m", "benchmarks", "--quick", "--engines", "tinygrad_lite", "NumPy"]
-    command += ["--only", "w2", "chain", "import", "analyses", "growth"]
+    command += ["--only", "w2", "chain", "import", "analyses", "history", "growth"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| w2 layer" in done.stdout
     assert "100 ops" in done.stdout
     assert "3 layers, 2^2 paths" in done.stdout
+    assert "| 2 layers of width 4 |" in done.stdout
     assert "steps: ms against the size" in done.stdout
     assert "| stack of n |" in done.stdout
     assert "Import beyond NumPy's own" in done.stdout

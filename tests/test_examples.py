@@ -50,7 +50,7 @@ PRINTS = {
     ],
     "denoise": ["DCT 8x8               2"],
     "learned_denoise": ["waves learned          "],
-    "skip_or_not": ["F, rate x 30"],
+    "skip_or_not": ["F, rate x 30", "shares of the gradient of W1 by depth"],
     "digits": ["drawn at random"],
 }
 
@@ -82,7 +82,7 @@ PICTURES = {
     },
     "denoise": {"denoise.png"},
     "learned_denoise": {"learned_waves.png", "learned_denoise.png", "learned_denoise.npz"},
-    "skip_or_not": {"skip_or_not.png", "skip_or_not_first.svg", "skip_or_not_last.svg"},
+    "skip_or_not": {"skip_or_not.png", "skip_or_not_three.svg", "skip_or_not_twenty.svg"},
     "digits": {"digits.png", "digits.npz"},
 }
 

@@ -14,14 +14,14 @@ from conftest import require
 from nets import deep_net, skip_networks
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, compare, flow, graph, path_classes, paths, profile, steps
+from tinygrad_lite import History, Tensor, compare, flow, graph, path_classes, paths, profile, steps
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.table import Table
 from tinygrad_lite.views.boxes import LARGEST
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("graph", "paths", "flow", "compare")
-CHARTS = ("path_classes", "profile")
+CHARTS = ("path_classes", "profile", "history")
 
 
 def ask(question):
@@ -29,6 +29,8 @@ def ask(question):
     F, G, t = skip_networks(34)
     t["W1"].name = '<b>&"W1'
     G.backward(np.ones(4))
+    history = History()
+    history.record(G)
     return {
         "graph": lambda: graph(G),
         "paths": lambda: paths(G, t["W1"]),
@@ -37,6 +39,7 @@ def ask(question):
         "path_classes": lambda: path_classes(G, t["W1"]),
         "profile": lambda: profile(G),
         "steps": lambda: steps(G),
+        "history": lambda: history,
     }[question]()
 
 

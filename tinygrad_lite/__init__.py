@@ -9,7 +9,7 @@ engine    backward.py (the reverse pass), ops/ (one family a file), numpy_protoc
 calculus  calculus.py (grad and its kin), checking.py (rules held to finite differences)
 data      recorded/, stepping/ (what was computed)
 views     drawing/ (pictures and pages; knows nothing of tensors), views/ (how the data looks)
-question  insight/ (graph, steps, paths, flow, profile, compare)
+question  insight/ (graph, steps, paths, flow, profile, compare, History)
 command   script.py, target.py (a user's script, and a tensor in it), cli.py
 """
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .insight.comparing import compare as compare
     from .insight.flows import flow as flow
     from .insight.graphs import graph as graph
+    from .insight.history import History as History
     from .insight.paths import paths as paths
     from .insight.profiles import profile as profile
     from .insight.stepper import source_lines as source_lines
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
 _LAZY = {
+    "History": "insight.history",
     "check": "checking",
     "compare": "insight.comparing",
     "flow": "insight.flows",

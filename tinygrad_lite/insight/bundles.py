@@ -45,6 +45,21 @@ def spread(
             combine(waiting[x], 2)
 
 
+def bundles_at(
+    ends: Set[Value], traced: Trace, by: By, keep: int, spared: Set[Any] | None = None
+) -> tuple[dict[Value, Bundle], set[Any]]:
+    """What arrives at each of `ends`, by key, and every key that came up on the way (none where
+    `spared` is None)."""
+    found: dict[Value, Bundle] = {}
+    seen: set[Any] = set()
+    for node, here in spread(traced, by, keep, spared or set()):
+        if spared is not None:
+            seen.update(here.keys)
+        if node in ends:
+            found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
+    return found, seen
+
+
 class Bundle(NamedTuple):
     """What has arrived at a value, by key: the numbers of paths, and the cotangents, stacked
     along a first axis so that a rule may serve them all at once."""

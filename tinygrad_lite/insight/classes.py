@@ -18,8 +18,7 @@ from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import coherence, trace
 from ..tensor import Tensor
 from ..text import number, oneline
-from ..value import Value
-from .bundles import NAMED, OTHER, Bundle, By, merge, spread, whole
+from .bundles import NAMED, OTHER, By, bundles_at
 from .formulas import Chain, Formula
 from .jacobians import check_sum
 from .result import Breakdown, Derived, Piece, plain
@@ -241,13 +240,7 @@ def classify(
         names = ", ".join(map(repr, NAMED))
         raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
     ends = set(wrt)
-    found: dict[Value, Bundle] = {}
-    seen: set[Any] = set()
-    for node, here in spread(traced, by, keep, spared or set()):
-        if spared is not None:
-            seen.update(here.keys)
-        if node in ends:
-            found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
+    found, seen = bundles_at(ends, traced, by, keep, spared)
     arrived = receipts(output, traced.start, traced.within, ends)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     results, told = [], "class" if callable(by) else by

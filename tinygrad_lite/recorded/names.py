@@ -43,20 +43,28 @@ CLOSED = (
 
 
 class Names:
-    """What the values of some outputs' computations are called; no two are called the same."""
+    """What the values of some outputs' computations are called; no two are called the same.
+    `ways` are those that an earlier search found: with them nothing is searched."""
 
-    def __init__(self, outputs: Iterable[Value], given: Any = None) -> None:
+    def __init__(
+        self, outputs: Iterable[Value], given: Any = None, ways: dict[Value, str] | None = None
+    ) -> None:
         self.values = in_order(ancestors(outputs))
         own = {v: v._name for v in self.values if v._name}
+        ways = self.search(given) if ways is None else ways
+        self.found = distinct(own | {v: way for v, way in ways.items() if v not in own})
+
+    def search(self, given: Any) -> dict[Value, str]:
+        """The ways to the values, the shortest each; what a replay made is called as what it was
+        made from."""
         ways: dict[Value, str] = {}
         known = set(self.values)
         replayed = {v.place: v for v in self.values if hasattr(v, "place")}
         for x, way in reachable(roots(given)):
-            # What a replay made is called as what it was made from.
             value = x if x in known or not replayed else replayed.get(place_in_order(x))
             if value in known:
                 ways.setdefault(value, way)
-        self.found = distinct(own | {v: way for v, way in ways.items() if v not in own})
+        return ways
 
     def name(self, value: Value) -> str | None:
         """The name of a value, None if it has none."""
@@ -64,7 +72,8 @@ class Names:
 
     def title(self, value: Value) -> str:
         """What text calls a value: its name on one line, else the expression that made it."""
-        return self.titles.get(value) or "the input"
+        name = self.found.get(value)  # most need no expression made
+        return short_way(name) if name else self.titles.get(value) or "the input"
 
     def where(self, value: Value) -> str:
         """What made a value, for a remark: its title, and the line if that was noted."""
@@ -116,9 +125,7 @@ class Names:
     def texts(self) -> dict[Value, tuple[str, int]]:
         """The name of each value, or else the expression that made it, though others be called so
         too; and how tightly it holds together."""
-        named = {
-            v: oneline(short_way(oneline(name, 200), 60), 60) for v, name in self.found.items()
-        }
+        named = {v: short_way(name) for v, name in self.found.items()}
         texts: dict[Any, tuple[str, int]] = {v: (text, ATOM) for v, text in named.items()}
         for v in self.values:
             if v.op is not None and v not in texts:
@@ -139,14 +146,14 @@ class Names:
         return texts
 
 
-def short_way(name: str, limit: int) -> str:
-    """The way to a value in at most so many characters if that can be: steps that are no index
-    left out, the first from the left."""
-    steps = re.split(r"(?<!^)(?=\.|\[)", name)
+def short_way(name: str, limit: int = 60) -> str:
+    """A name, or the way to a value, on one line of at most so many characters: steps that are no
+    index are left out, the first from the left, then what is in the middle."""
+    steps = re.split(r"(?<!^)(?=\.|\[)", oneline(name, 200))
     for i, step in enumerate(steps[1:-1], 1):
         if len("".join(steps)) > limit and step.startswith("."):
             steps[i] = "…" if steps[i - 1] != "…" else ""
-    return "".join(steps)
+    return oneline("".join(steps), limit)
 
 
 def names_of(output: Value, names: Any = None) -> Names:
