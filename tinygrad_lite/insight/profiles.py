@@ -28,6 +28,7 @@ from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import Table
 from ..ops.elementwise import add, subtract
 from ..recorded.first_bad import first_bad
+from ..recorded.joins import straight_uses
 from ..recorded.measure import narrow, norm
 from ..recorded.names import Names, distinct, names_of
 from ..recorded.outcome import (
@@ -254,9 +255,12 @@ def layers_by_op(output: Value, within: set[Value], names: Names) -> list[Member
         if y.requires_grad and all(x in alone for x in given):
             alone.add(y)
     used = {x for y in names.values if y not in alone for x in y.inputs if isinstance(x, Value)}
+    skips = straight_uses(names.values)  # around a layer, which has the parameter
+    inside = {x for y in names.values for i, x in enumerate(y.inputs) if (y, i) not in skips}
     for y in names.values:
-        uses = [x for _, x in operands(y, within)] if y.requires_grad else []
-        own = [x for x in uses if x.op is None and not leads_around(y, x)]
+        slots = operands(y, within) if y.requires_grad else []
+        uses = [x for _, x in slots]
+        own = [x for i, x in slots if x.op is None and ((y, i) not in skips or x not in inside)]
         if y in alone and used.issuperset(own):  # as in weight decay
             outside.ops.update(dict.fromkeys([y] if own else ()))
             outside.parameters.update(dict.fromkeys(own))
