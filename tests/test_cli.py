@@ -17,6 +17,7 @@ from conftest import require
 
 from tinygrad_lite import Tensor, graph, training
 from tinygrad_lite.cli import main
+from tinygrad_lite.drawing.svg import extent
 from tinygrad_lite.text import encodable
 
 SCRIPT = """
@@ -109,16 +110,19 @@ def test_a_script_may_exit(folder, last, status):
     assert ("exits.py ended with an error" in done.stderr) == (status == 1)
 
 
-def test_gradients_of_ones_are_sent_back_on_request(folder):
+def test_gradients_of_ones_are_sent_back_unless_told_otherwise(folder):
     (folder / "plain.py").write_text(
         "from tinygrad_lite import Tensor\nx = Tensor([1.0, 2.0], True, name='x')\n"
         "y = 3.0 * x\nz = Tensor([1.0]) + 1.0\n"
     )
-    assert "x (2,), parameter   not computed" in run("graph", "plain.py:y", cwd=folder).stdout
-    done = run("graph", "plain.py:y", "--gradient", cwd=folder)
+    done = run("graph", "plain.py:y", cwd=folder)
     assert "x (2,), parameter   4.24" in done.stdout  # 3 sqrt(2)
-    refused = run("graph", "plain.py:z", "--gradient", cwd=folder)
-    assert "requires no gradient" in sentence(refused)
+    assert "gradient, for a cotangent of ones: that of the sum)" in done.stdout
+    run("graph", "plain.py:y", "--html", "plain.html", cwd=folder)
+    assert "The gradients are those of L = sum(y)." in (folder / "plain.html").read_text("utf-8")
+    done = run("graph", "plain.py:y", "--no-gradient", cwd=folder)
+    assert "x (2,), parameter   not computed" in done.stdout
+    assert run("graph", "plain.py:z", cwd=folder).stdout.startswith("z = add (1,)")
 
 
 def test_mistakes_are_one_sentence(folder):
@@ -195,7 +199,7 @@ def inside(folder):
         "from types import SimpleNamespace\nfrom tinygrad_lite import Tensor\n"
         "found = Tensor(2.0, True, name='w') * 2.0\nfound.name = 'found'\n"
         "net, L = SimpleNamespace(loss=found), [found]\nout = {'a:b': found, ('y', -1): found}\n"
-        "def main():\n    hidden = found * 3.0\nmain()\n"
+        "def main():\n    hidden = found * 3.0\nif not found:\n    main()\n"
     )
     return folder
 
@@ -205,13 +209,40 @@ def test_a_tensor_inside_of_a_function_is_told_how_to_leave_it(inside):
     assert "stands inside main() (inside.py, line 7): return it there" in said
 
 
+def test_a_tensor_inside_of_a_function_that_ran_is_taken(folder):
+    (folder / "local.py").write_text(
+        "from tinygrad_lite import Tensor\ndef main():\n"
+        "    params = {'b1': Tensor(2.0, True)}\n    loss = params['b1'] * 3.0\nmain()\n"
+    )
+    done = run("paths", "local.py:loss", "--wrt", 'params["b1"]', cwd=folder)
+    assert done.stdout.splitlines()[2].startswith('params["b1"] → loss')
+
+
+def test_any_named_value_on_the_way_can_be_asked_for(folder, capfd):
+    (folder / "way.py").write_text(
+        "from tinygrad_lite import Tensor\nw = Tensor(2.0, True)\nh = w * 3.0\n"
+        "d = h.detach() * 1.0\ny = h * h + d\n"
+    )
+    for wrt, edges in (("h", 2), ("w", 3)):
+        assert main(["paths", f"{folder}/way.py:y", "--wrt", wrt, "--json"]) == 0
+        (found,) = json.loads(capfd.readouterr().out)
+        assert {len(path["edges"]) for path in found["paths"]} == {edges}
+    assert main(["flow", f"{folder}/way.py:y", "--json"]) == 0
+    assert [x["wrt"] for x in json.loads(capfd.readouterr().out)] == ["w"]
+    assert main(["flow", f"{folder}/way.py:y", "--wrt", "d"]) == 2
+    assert capfd.readouterr().err.endswith("value named 'd'; one does to w, h, y\n")
+
+
 # Pages
 
 
-@pytest.mark.parametrize("command", ["graph", "step", "compare"])
-def test_a_page_is_written_by_its_option_and_by_its_suffix(borders, tmp_path, capsys, command):
-    other = ["w"] if command == "compare" else []
-    words = [command, f"{borders}/borders.py:y", *other]
+@pytest.mark.parametrize(
+    "words",
+    ["graph FILE", "step FILE", "compare FILE w --wrt w", "paths FILE --wrt w", "profile FILE",
+     "paths FILE --wrt w --by depth", "flow FILE --wrt w"],
+)  # fmt: skip
+def test_a_page_is_written_by_its_option_and_by_its_suffix(borders, tmp_path, capsys, words):
+    words = [f"{borders}/borders.py:y" if word == "FILE" else word for word in words.split()]
     for target in (("--html", tmp_path / "a.html"), ("-o", tmp_path / "b.html")):
         assert main([*words, *map(str, target)]) == 0
         assert capsys.readouterr() == ("", "")
@@ -220,13 +251,23 @@ def test_a_page_is_written_by_its_option_and_by_its_suffix(borders, tmp_path, ca
     assert page == (tmp_path / "b.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", ["paths", "flow", "profile"])
-def test_where_there_is_no_page_that_is_said_before_the_script_runs(folder, capfd, command):
-    assert main([command, f"{folder}/net.py:loss", "--html", "p.html"]) == 2
-    said = "tinygrad-lite: the file name says the format, but 'p.html' ends in .html; use one of"
-    printed, complained = capfd.readouterr()
-    assert (printed, complained.count("\n")) == ("", 1)
-    assert complained.startswith(said)
+@pytest.mark.parametrize(
+    "words", ["graph FILE:y", "flow FILE:y", "paths FILE:y", "compare FILE:y h"]
+)
+def test_what_is_drawn_on_a_graph_can_be_folded_and_turned(tmp_path, words):
+    (tmp_path / "net.py").write_text(
+        "from tinygrad_lite import Tensor, exp, scope\nw = Tensor(1.0, True)\n"
+        "with scope('inner'):\n    h = exp(exp(w))\ny = exp(h)\n"
+    )
+    words = words.replace("FILE", f"{tmp_path}/net.py").split()
+    drawn = []
+    for more in (["--no-fold"], ["--fold"], ["--no-fold", "--direction", "TB"]):
+        assert main([*words, *more, "-o", f"{tmp_path}/g.svg"]) == 0
+        drawn.append((tmp_path / "g.svg").read_text(encoding="utf-8"))
+    assert ["2 ops" in text for text in drawn] == [False, True, False]
+    (wide, _), (_, high) = extent(drawn[0]), extent(drawn[2])
+    assert wide > extent(drawn[2])[0]
+    assert high > extent(drawn[0])[1]
 
 
 def test_the_largest_paths_are_listed_but_not_grouped(folder, capsys):
@@ -244,6 +285,8 @@ def test_the_largest_paths_are_listed_but_not_grouped(folder, capsys):
         ("flow x.py:y --json -o p.svg", "not allowed with argument --json"),
         ("graph x.py:y --rate 3", "unrecognized arguments: --rate 3; see tinygrad-lite --help"),
         ("graph x.py:y --direction up", "invalid choice: 'up'"),
+        ("profile x.py:y --no-fold", "unrecognized arguments: --no-fold"),
+        ("step x.py:y --direction TB", "unrecognized arguments: --direction TB"),
         ("graph", "required: FILE.py:NAME; see tinygrad-lite graph --help"),
         ("", "required: COMMAND; see tinygrad-lite --help"),
     ],
@@ -296,7 +339,8 @@ def test_nothing_that_a_script_writes_mixes_into_the_answer(tmp_path, monkeypatc
     (tmp_path / "loud.py").write_text(f"{LOUD}\n{last}\n")
     done = run("graph", "loud.py:y", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
-        0, "y = multiply ()\n├─ x (), parameter   not computed\n└─ → x   not computed\n"
+        0, "y = multiply ()   1.00 (norms of the gradient)\n├─ x (), parameter   3.00\n"
+        "└─ → x   3.00\n"
     )  # fmt: skip
     kinds = {line for line in done.stderr.splitlines() if line.startswith("NOISE")}
     closed = last.startswith("sys.stdout.close")  # then logging itself fails

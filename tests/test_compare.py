@@ -285,7 +285,8 @@ def test_commands_save_pictures(script, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["paths", "{}:G", "--wrt", "V"], "no parameter is named 'V'; there are W"),
+        (["paths", "{}:G", "--wrt", "V"], "travels to a value named 'V'; one does to W, "),
+        (["paths", "{}:G", "--wrt", "x"], "travels to a value named 'x'; one does to W, "),
         (["paths", "{}:x"], "requires no gradient"),
         (["compare", "{}:F", "H"], "left nothing under the name H"),
         (["compare", "{}:x", "F"], "requires no gradient"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, graph, scope, sigmoid
+from tinygrad_lite import Tensor, graph, scope, sigmoid, source_lines
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import COLOURS
 from tinygrad_lite.recorded.fold import VISIBLE, folded_parts
@@ -109,6 +109,24 @@ def test_ids_are_the_order_of_creation_and_the_same_each_time():
     assert [n.id for n in first] == list(range(len(first)))
     assert all(e.source < e.target for e in first.edges)
     assert [(n.name, n.op, n.scope) for n in first] == [(n.name, n.op, n.scope) for n in again]
+
+
+def test_nodes_and_edges_are_a_readable_line_each():
+    w = Tensor([3.0, 4.0], True, name="a\nname")
+    with source_lines():
+        y = (w * 2.0).sum()
+    y.backward()
+    found = graph(y)
+    line = found.output.source[1]
+    assert list(map(repr, [*found.nodes, *found.edges[:2]])) == [
+        "Node(id=0, name='a name', kind=parameter, shape=(2,), state=gradient)",
+        "Node(id=1, name='2.0', kind=constant, shape=(), state=no gradient)",
+        "Node(id=2, name='w * 2.0', op=multiply, shape=(2,), state=gradient, "
+        f"line=test_graph.py:{line})",
+        f"Node(id=3, name='y', op=sum, shape=(), state=gradient, line=test_graph.py:{line})",
+        "Edge(source=0, target=2, slot=0, traffic=gradient, |contribution|=2.83, skip=False)",
+        "Edge(source=1, target=2, slot=1, traffic=no gradient, skip=False)",
+    ]
 
 
 def test_a_graph_is_immutable():

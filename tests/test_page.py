@@ -224,6 +224,18 @@ def test_paths_are_counted_where_they_cannot_be_walked(shown):
     assert page.text("#said").startswith(f"Path 1 of {2**60:,}: ")
 
 
+def test_the_calls_that_led_to_a_line_stand_beside_it(shown):
+    with source_lines():
+        y = (lambda x: x * 2.0)(Tensor(1.0, True))
+        z = y + 1.0
+    page = shown(steps(z))
+    line = steps(z)[0].source[1]
+    assert f"test_page.py:{line} → {line}" in page.text(".where")
+    page.press("\ue014")
+    assert f"line {line + 1}" in page.text(".where")
+    assert "calls" not in page.text(".where")
+
+
 @pytest.mark.parametrize("how", ["key", "button"])
 def test_search_finds_names_ops_and_scopes(shown, G, how):
     page = shown(steps(G))

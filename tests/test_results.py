@@ -107,6 +107,21 @@ def test_a_notebook_gets_one_picture_and_the_table(question):
         assert table.below in "".join(cell.itertext())
 
 
+@pytest.mark.parametrize("question", [*DRAWN[1:], *CHARTS])
+def test_a_page_is_the_picture_and_the_table(question, tmp_path):
+    found = ask(question)
+    found.save(tmp_path / "p.html")
+    page = (tmp_path / "p.html").read_text("utf-8")
+    body = page.partition("</style>")[2].removesuffix("\n</html>\n")
+    picture = ET.fromstring(f"<div>{body}</div>")[0]
+    drawn = picture.find(f"{SVG}svg")
+    del drawn.attrib["style"]
+    assert ET.tostring(drawn).strip() == ET.tostring(ET.fromstring(found.svg()))
+    assert body.endswith(found.table().html())
+    assert "color-scheme: light dark" in page
+    assert "default-src 'none'" in page  # it loads nothing
+
+
 def test_what_cannot_be_drawn_is_said_above_the_table(monkeypatch):
     def refuse(source):
         raise RuntimeError("there is no <Graphviz> here")

@@ -16,6 +16,7 @@ from tinygrad_lite.comparison import check_rule
 from tinygrad_lite.context import CONTEXT
 from tinygrad_lite.operation import OPS
 from tinygrad_lite.recorded.lines import Calls
+from tinygrad_lite.stepping.steps import chain
 
 pytestmark = pytest.mark.usefixtures("ops_restored")
 
@@ -307,6 +308,38 @@ def test_the_line_is_that_of_the_users_code():
     line = next(i for i, line in enumerate(text, 1) if line.endswith("# line A"))
     assert [step.source for step in steps(z).forward] == [(__file__, line), (__file__, line), None]
     assert "test_steps.py" in str(steps(z)[0])
+
+
+LED = """
+def inner(x):
+    return (
+        np.exp(x) * 2.0
+    )
+"""
+
+
+def test_the_calls_that_led_to_a_line_are_told_with_files_where_they_change():
+    space = {"np": np}
+    exec(compile(LED, "far/led.py", "exec"), space)
+
+    def outer(x):
+        return space["inner"](x)
+
+    x = parameter(1.0)
+    with source_lines():
+        y, z = outer(x), np.exp(x)
+    step, here = steps(y)[0], outer.__code__.co_firstlineno + 1
+    (file, first), (same, second), last = step.calls[-3:]
+    assert (file, same, last, second) == (__file__, __file__, ("far/led.py", 4), here)
+    assert step.source == last
+    assert first > here
+    row = f"test_steps.py:{first} → {here} → led.py:4"
+    assert chain(step.calls[-3:]) == row
+    for shown in steps(y):
+        assert row in str(shown)
+    alone = steps(z)[0]
+    assert (len(alone.calls), alone.expression) == (1, "np.exp(x)")
+    assert "calls" not in str(alone)
 
 
 def test_nobody_pays_for_source_lines_who_does_not_ask(monkeypatch):

@@ -2,12 +2,21 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+import tinygrad_lite
 from tinygrad_lite import Tensor
-from tinygrad_lite.target import complete_target, links, split_target, tensor_named
+from tinygrad_lite.target import (
+    complete_target,
+    links,
+    only_in_functions,
+    split_target,
+    tensor_named,
+    tensors_at,
+)
 
 SCRIPT = """
 from tinygrad_lite import Tensor
@@ -102,6 +111,9 @@ def test_a_tensor_far_inside_is_found_and_where_there_is_none_that_is_said(path)
     for name in ("nets", "nets[0]", "nets[0].W", "W", "data"):
         with pytest.raises(ValueError, match=r'include nets\[0\]\["net"\]\[0\]$'):
             tensor_named(name, far, path)
+    many = dict(vars(tinygrad_lite)) | {f"x{i}": [0] for i in range(1000)} | {"out": Tensor(1.0)}
+    with pytest.raises(ValueError, match=r"its tensors include out$"):  # as after import *
+        tensor_named("y", many, path)
     with pytest.raises(ValueError, match="it left no tensor at all"):
         tensor_named("y", {"count": 3, "_x": Tensor(1.0), "np": ast, "T": Tensor}, path)
 
@@ -123,6 +135,84 @@ def test_a_variable_of_a_function_is_told_where_it_stands(path, variable, call, 
     )
     with pytest.raises(ValueError, match=re.escape(said)):
         tensor_named(f"{variable}[0]", NAMES, path)
+
+
+LOCAL = """
+import sys
+from tinygrad_lite import Tensor
+
+offset = Tensor(100.0, name="offset")
+
+def net(n):
+    params = {"W": Tensor(float(n), True)}
+    def inner():
+        return h
+    h = params["W"] * 2.0
+    loss = h + offset
+    if n == 3:
+        raise ValueError
+    return None
+
+def never():
+    unseen = Tensor(1.0)
+    raise ValueError
+
+def values():
+    item = Tensor(5.0)
+    yield item
+    item = Tensor(6.0)
+
+def outside():
+    global said
+    said = Tensor(7.0)
+    offset = Tensor(8.0)
+
+for n in (1, 2, 3):
+    try:
+        net(n)
+    except ValueError:
+        pass
+try:
+    never()
+except ValueError:
+    pass
+waiting = values()
+next(waiting)
+list(values())
+outside()
+"""
+
+
+@pytest.fixture
+def local(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    (tmp_path / "local.py").write_text(LOCAL)
+    return tmp_path / "local.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("loss", 104), ("h", 4), ('params["W"]', 2), ("item", 6), ("said", 7), ("offset", 100)],
+)
+def test_a_local_variable_is_that_of_the_last_call_that_returned(local, name, value):
+    ((found, names),) = tensors_at([f"{local}:{name}"], [])
+    assert found.data == value
+    assert eval(name, dict(names)) is found
+    assert names["offset"].data == 100
+    assert sys.getprofile() is None
+
+
+def test_python_is_watched_only_for_variables_that_stand_nowhere_else(local):
+    assert only_in_functions(["loss", "said", "offset", "n", "net", "none"], local) == {"loss"}
+    both = tensors_at([f"{local}:loss", f"{local}:said"], [])
+    assert [float(x.data) for x, _ in both] == [104, 7]
+
+
+def test_a_variable_of_a_function_that_did_not_return_is_told_where_it_stands(local):
+    with pytest.raises(ValueError, match=r"which stands inside never\(\) \(local.py, line 17\)"):
+        tensors_at([f"{local}:unseen"], [])
 
 
 def test_a_module_is_not_a_file_but_may_have_meant_one(tmp_path, monkeypatch):

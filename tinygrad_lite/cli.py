@@ -37,7 +37,7 @@ from .insight.flows import Flow, flow
 from .insight.graphs import Graph, graph
 from .insight.paths import Paths, paths
 from .insight.profiles import Profile, profile
-from .insight.result import Result
+from .insight.result import Drawing, Result
 from .insight.stepper import Steps, steps
 from .recorded.names import Names
 from .recorded.trace import parameters_of
@@ -100,7 +100,7 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
         )  # fmt: skip
         target.completer = complete_target  # type: ignore[attr-defined]  # for argcomplete
         instead = sub.add_mutually_exclusive_group()
-        for flags, keywords in options:
+        for flags, keywords in (*options, *(DRAWN if issubclass(result, Drawing) else ())):
             (instead if "--json" in flags else sub).add_argument(*flags, **keywords)
         kinds = ", ".join(result.suffixes)
         instead.add_argument(
@@ -184,17 +184,19 @@ def page_name(name: str) -> str:
     return name
 
 
+DRAWN = (  # of what is drawn on a graph
+    option("--direction", "left to right (default) or top to bottom",
+           choices=["LR", "TB"], default="LR"),
+    option("--fold", "draw scopes as one box each (default: only in large graphs)",
+           action=BooleanOptionalAction),
+)  # fmt: skip
 JSON = option("--json", "print the numbers as JSON", action="store_true")
-WRT = option("--wrt", "a parameter, by the name of its tensor (default: every one)",
+WRT = option("--wrt", "what the gradient travels to, by its name (default: every parameter)",
              metavar="NAME", action="append")  # fmt: skip
 
 
 @command(
     "tinygrad-lite graph examples/skip_networks.py:G -o g.svg", Graph,
-    option("--direction", "left to right (default) or top to bottom",
-           choices=["LR", "TB"], default="LR"),
-    option("--fold", "draw scopes as one box each (default: only in large graphs)",
-           action=BooleanOptionalAction),
     option("--gradient", "send a gradient of ones back where the script sent none (default)",
            action=BooleanOptionalAction, default=True),
 )  # fmt: skip
@@ -203,7 +205,7 @@ def show_graph(args: Namespace) -> None:
     ((tensor, names),) = tensors_at([args.target], args.rest)
     if args.gradient and tensor.requires_grad:
         take_ones(tensor, args.target)
-    report(args, [graph(tensor, names=names)], direction=args.direction, fold=args.fold)
+    report(args, [graph(tensor, names=names)])
 
 
 @command(
@@ -278,20 +280,22 @@ def show_steps(args: Namespace) -> None:
 
 
 def answer(args: Namespace, ask: Callable[[Tensor, list[Tensor], Names], Sequence[Any]]) -> None:
-    """Ask something of the tensor at the target, with respect to the parameters that are meant; if
+    """Ask something of the tensor at the target, with respect to the values that are meant; if
     ones were taken for its cotangent, the answers are said to be those of its sum."""
     ((tensor, variables),) = tensors_at([args.target], args.rest)
     summed, names = take_ones(tensor, args.target), Names([tensor], variables)
-    found = ask(tensor, parameters(tensor, names, getattr(args, "wrt", None)), names)
+    found = ask(tensor, ends(tensor, names, getattr(args, "wrt", None)), names)
     report(args, [replace(x, output=f"sum({x.output})") for x in found] if summed else found)
 
 
-def report(args: Namespace, results: Sequence[Any], **options: Any) -> None:
-    """Print results as text or JSON, or save the one there is, with these options."""
+def report(args: Namespace, results: Sequence[Any]) -> None:
+    """Print results as text or JSON, or save the one there is, drawn as the options say."""
     if args.output and len(results) != 1:
         raise ValueError(f"a picture shows one parameter, but there are {len(results)}: give --wrt")
     if args.output:
-        results[0].save(args.output, **options)
+        drawn = isinstance(results[0], Drawing)
+        how = {"fold": args.fold, "direction": args.direction} if drawn else {}
+        results[0].save(args.output, **how)
     elif args.json:
         print(json_text([result.to_json() for result in results]), file=args.stdout)
     else:
@@ -309,10 +313,12 @@ def take_ones(tensor: Tensor, target: str) -> bool:
     return tensor.size != 1
 
 
-def parameters(output: Tensor, names: Names, wanted: Sequence[str] | None) -> list[Tensor]:
-    """The parameters of a computation, or those asked for by name."""
-    found = parameters_of(output, names)
+def ends(output: Tensor, names: Names, wanted: Sequence[str] | None) -> list[Tensor]:
+    """The parameters of a computation, or those of its values that were asked for by name."""
+    found = parameters_of(output, names, named=bool(wanted))
     for name in wanted or ():
         if name not in found:
-            raise ValueError(f"no parameter is named {name!r}; there are {', '.join(found)}")
+            raise ValueError(
+                f"no gradient travels to a value named {name!r}; one does to {', '.join(found)}"
+            )
     return [found[name] for name in wanted or found]

@@ -1,5 +1,6 @@
 """What ``FILE.py:NAME`` means: a tensor of a script, by its variable and, from there on, by
-attributes, keys and indices. Nothing that could be called is called."""
+attributes, keys and indices. Nothing that could be called is called. A variable that is bound
+only inside functions is taken from the last call that returned of one of these."""
 
 from __future__ import annotations
 
@@ -7,17 +8,18 @@ import ast
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from glob import escape, glob
 from itertools import islice
 from pathlib import Path
 from symtable import Function, SymbolTable, symtable
-from types import ModuleType
 from typing import Any
 
 from .insight.stepper import source_lines
-from .script import forget_modules, run_script, sources
+from .recorded.names import is_closed
+from .script import forget_modules, kept_locals, run_script, sources
 from .tensor import Tensor
 
 NAMELESS = ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr")  # as symtable calls them
@@ -27,20 +29,28 @@ Way = list[tuple[str, Any]]  # what each link of a name leads to, behind the tex
 def tensors_at(
     targets: Sequence[str], arguments: Sequence[str]
 ) -> list[tuple[Tensor, dict[str, Any]]]:
-    """The tensor of each ``FILE.py:NAME``, and the variables of its script; a script that comes
-    twice is run once."""
+    """The tensor of each ``FILE.py:NAME``, and the variables beside it, then those of its script;
+    a script that comes twice is run once."""
     places = [(Path(file), name) for file, name in map(split_target, targets)]
-    loaded, ran = set(sys.modules), dict[Path, dict[str, Any]]()
+    loaded, ran = set(sys.modules), dict[Path, tuple[dict[str, Any], dict[str, Any]]]()
     for path, _ in places:
         if (script := path.resolve()) not in ran:
             forget_modules({other.parent for other in ran} - {script.parent}, loaded)
-            with source_lines():
-                ran[script] = run_script(path, arguments)
-    found = [(name, ran[path.resolve()], path) for path, name in places]
-    return [
-        (tensor_named(*place), {k: x for k, x in place[1].items() if not k.startswith("_")})
-        for place in found
-    ]
+            here = (variable_of(name) for other, name in places if other.resolve() == script)
+            inner = set[str]()
+            with suppress(SyntaxError, ValueError):  # which running the script will show
+                inner = only_in_functions(here, path)
+            with source_lines(), kept_locals(inner, path) as kept:
+                ran[script] = run_script(path, arguments), kept
+    found = []
+    for path, name in places:
+        left, kept = ran[path.resolve()]
+        variable = variable_of(name)
+        beside = kept.get(variable, {}) if variable not in left else {}
+        names = beside | {k: x for k, x in left.items() if k not in beside}
+        public = {k: x for k, x in names.items() if not k.startswith("_")}
+        found.append((tensor_named(name, names, path), public))
+    return found
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -78,6 +88,11 @@ def links(name: str) -> list[ast.expr]:
     return found
 
 
+def variable_of(name: str) -> str:
+    """The variable that a name begins with."""
+    return ast.unparse(links(name)[0])
+
+
 def tensor_named(name: str, names: dict[str, Any], path: Path) -> Tensor:
     """The tensor a script left under a name."""
     way: Way = [("", names)]
@@ -110,7 +125,7 @@ def tensors_near(name: str, way: Way) -> str:
     for start in reversed(way):
         level = [start]
         for _ in range(8):
-            inside = (part for item in level for part in islice(parts(*item), 100))
+            inside = (x for item in level for x in islice(parts(*item), 100 if item[0] else None))
             level = list(islice(inside, 10_000))
             if found := [text for text, x in level if isinstance(x, Tensor)]:
                 close = get_close_matches(name, found, n=3, cutoff=0.5) or found[:8]
@@ -127,13 +142,13 @@ def parts(text: str, x: Any) -> Iterator[tuple[str, Any]]:
             yield f"{text}[{json.dumps(key) if isinstance(key, str) else repr(key)}]", item
     elif isinstance(x, (list, tuple)):
         yield from ((f"{text}[{i}]", item) for i, item in enumerate(x))
-    elif not isinstance(x, (Tensor, ModuleType, type)):
+    elif not is_closed(x):
         yield from ((f"{text}.{key}", item) for key, item in getattr(x, "__dict__", {}).items())
 
 
 def place_in_function(name: str, path: Path) -> str:
     """A hint at the function in which a variable stands, if any: no script leaves those."""
-    variable = ast.unparse(links(name)[0])
+    variable = variable_of(name)
     for called, table in tables(path):
         for function in functions(table):
             if variable in function.get_locals():
@@ -145,6 +160,14 @@ def place_in_function(name: str, path: Path) -> str:
                     f"'global {variable}'"
                 )
     return ""
+
+
+def only_in_functions(variables: Iterable[str], path: Path) -> set[str]:
+    """Those of some variables that a script binds, but nowhere outside of functions."""
+    found = [table for _, table in tables(path)]
+    outside = {x.get_name() for table in found for x in table.get_symbols() if x.is_assigned()}
+    inside = {x for table in found for function in functions(table) for x in function.get_locals()}
+    return {*variables} & inside - outside
 
 
 def tables(path: Path) -> list[tuple[str, SymbolTable]]:

@@ -198,7 +198,8 @@ function stepParts(step) {
     make("span", "badge", `${step.way} ${step.number} of ${step.total}`),
     make("span", "", `step ${data.first + at + 1}`),
     step.scope && make("span", "", `in ${step.scope}`),
-    place && make("span", "", `${place.name}, line ${step.source[1]}`)));
+    place && make("span", "", `${place.name}, line ${step.source[1]}`),
+    step.calls && make("span", "", `calls ${step.calls}`)));
   parts.push(make("p", "equation", step.equation));
   if (step.way === "forward") {
     if (step.words) parts.push(make("p", "words", step.words));

@@ -13,14 +13,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import BLUE, ORANGE, Direction, Picture, Scale
-from ..drawing.svg import fit_width
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
 from ..recorded.names import Names
@@ -122,6 +120,11 @@ class Comparison(Derived, Drawing):
     note: str = ""  # a sentence to put above the table, if any
 
     @property
+    def subject(self) -> str:
+        """What its page is called."""
+        return f"{self.first} and {self.second}"
+
+    @property
     def formulas(self) -> Sequence[Formula]:
         """The chain rule written out: for each parameter a line an output."""
         return [formula for row in self.rows for formula in self.formulas_of(row)]
@@ -195,25 +198,6 @@ class Comparison(Derived, Drawing):
             "100 %, and norms do not add up."
         )
         return stack(super().svg(fold, direction), bars(rows, title, legend, caption.lstrip()))
-
-    def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
-        """Pictures and table as one HTML page."""
-        title = escape(f"{self.first} and {self.second}")
-        return PAGE.format(
-            title=title, body=fit_width(self.svg(fold, direction)) + self.table().html()
-        )
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ margin: 2rem; }}
-</style>
-{body}
-</html>
-"""
 
 
 def compare(

@@ -94,7 +94,7 @@ class Graph(Drawing, Computation):
         """
         return picture(diagram(self, fold), direction, scale, look, legend, caption)
 
-    def page(self, fold: bool | None = None, direction: Direction = "LR") -> str:
+    def page(self, **_: Any) -> str:
         """The page of its steps (see `steps`)."""
         return steps_page(Passes.of(self))
 

@@ -27,6 +27,16 @@ from .formulas import LATEX, TEXT, Formula
 
 LINES = 60  # of a table, in a console
 ROWS = 1000  # in a notebook, where they scroll
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
+body {{ margin: 2rem; }}
+</style>
+{body}
+</html>
+"""
 UNDRAWABLE = (RuntimeError, ValueError)  # no Graphviz here; too large for it
 
 
@@ -117,13 +127,13 @@ class Result:
 
 
 class Chart(Numbers, Result):
-    """An answer that is shown as a table, and as a picture: .svg or .png.
+    """An answer that is shown as a table, as a picture (.svg or .png), and as a page of both.
 
     A console shows the first rows of the table, a notebook the picture and the table; below
     stands the chain rule written out, where the answer has `formulas`.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png")
+    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".html")
     table: Callable[[], Table]
 
     @property
@@ -154,6 +164,16 @@ class Chart(Numbers, Result):
             shown = f"<p>{escape(str(error))}</p>\n"
         return f'{shown}<div style="overflow:auto;max-height:40em">\n{self.text_html()}</div>'
 
+    @property
+    def subject(self) -> str:
+        """What its page is called."""
+        return self.table().above
+
+    def page(self, **how: Any) -> str:
+        """Picture and table as one HTML page; `how` says how it is drawn."""
+        body = fit_width(self.svg(**how)) + self.table().html()
+        return PAGE.format(title=escape(self.subject), body=body)
+
     def text_html(self) -> str:
         """What stands below the picture in a notebook."""
         table = self.table().first(ROWS).html()
@@ -177,7 +197,7 @@ class Derived(Chart):
 class Drawing(Chart):
     """An answer that is drawn on the graph of a computation."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".pdf", ".dot")
+    suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".pdf", ".dot", ".html")
     picture: Callable[..., Picture]
 
     def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
@@ -240,9 +260,9 @@ class Drawing(Chart):
     def save(
         self, path: str | os.PathLike[str], *, fold: bool | None = None, direction: Direction = "LR"
     ) -> None:
-        """Write the drawing into a file, by its suffix: .svg, .png, .pdf or .dot; a graph also
-        as .json, or as .html, the page on which it is stepped through (see `steps`); a
-        comparison as .svg, .png, .dot, or .html (pictures and table).
+        """Write the drawing into a file, by its suffix: .svg, .png, .pdf, .dot, or .html, a page
+        with the table below it; a comparison not as .pdf; a graph also as .json, and its .html
+        is the page on which it is stepped through (see `steps`).
 
         `direction` is "LR" (left to right) or "TB" (top to bottom). `fold` says whether
         scopes are drawn as one box each: True, False, or None for only if there are more

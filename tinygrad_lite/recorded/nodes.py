@@ -6,6 +6,7 @@ for every edge which gradient went back through it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..ancestors import ancestors, in_order
 from ..backward import messages
+from ..text import number, oneline
 from ..value import Value
 from .joins import straight_uses
 from .lines import Line, Place, place_of
@@ -41,9 +43,9 @@ class Node:
     dtype: str
     scope: tuple[str, ...]
     kind: Literal["input", "parameter", "constant", "op"]
-    value: np.ndarray = field(repr=False, compare=False)
-    gradient: np.ndarray | None = field(repr=False, compare=False)
-    tensor: Any = field(repr=False, compare=False)
+    value: np.ndarray = field(compare=False)
+    gradient: np.ndarray | None = field(compare=False)
+    tensor: Any = field(compare=False)
     inputs: tuple[str, ...] = ()  # the op's names for its inputs, by slot
     outcome: Outcome = NOWHERE  # what became of the gradient that was to arrive here
 
@@ -77,6 +79,13 @@ class Node:
         """Whether a gradient is carried to this value."""
         return isinstance(self.tensor, Value) and self.tensor.requires_grad
 
+    def __repr__(self) -> str:
+        named = oneline(self.name or self.expression or "", 60)
+        name = f", name={named!r}" if named else ""
+        made = f"op={self.op}" if self.op else f"kind={self.kind}"
+        line = f", line={os.path.basename(self.source[0])}:{self.source[1]}" if self.source else ""
+        return f"Node(id={self.id}{name}, {made}, shape={self.shape}, state={self.state}{line})"
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -90,9 +99,9 @@ class Edge:
     source: int
     target: int
     slot: int
-    contribution: np.ndarray | None = field(repr=False, compare=False)
+    contribution: np.ndarray | None = field(compare=False)
     outcome: Outcome
-    straight: Callable[[], Set[tuple[int, int]]] = field(repr=False, compare=False)
+    straight: Callable[[], Set[tuple[int, int]]] = field(compare=False)
 
     @property
     def skip(self) -> bool:
@@ -109,6 +118,13 @@ class Edge:
     def norm(self) -> float | None:
         """The Euclidean norm of the contribution, None if none was computed."""
         return None if self.contribution is None else norm(self.contribution)
+
+    def __repr__(self) -> str:
+        size = "" if self.norm is None else f", |contribution|={number(self.norm)}"
+        return (
+            f"Edge(source={self.source}, target={self.target}, slot={self.slot}, "
+            f"traffic={self.traffic}{size}, skip={self.skip})"
+        )
 
 
 @dataclass(frozen=True)

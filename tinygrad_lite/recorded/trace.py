@@ -99,11 +99,12 @@ def cotangent(output: Tensor, gradient: Any = None) -> Any:
     return seed(output, gradient)
 
 
-def parameters_of(output: Tensor, names: Names) -> dict[str, Any]:
-    """The parameters that the gradient of a computation travels to, by what they are called."""
-    leaves = {x for x in names.values if x.op is None and x.requires_grad}
-    reached = between(output, leaves)
-    return {names.title(x): x for x in names.values if x in leaves and x in reached}
+def parameters_of(output: Tensor, names: Names, named: bool = False) -> dict[str, Any]:
+    """The parameters that the gradient of a computation travels to, by what they are called; with
+    `named` also the values on the way that have a name."""
+    ends = {x for x in names.values if x.op is None or (named and names.name(x))}
+    reached = between(output, {x for x in ends if x.requires_grad})
+    return {names.title(x): x for x in names.values if x in ends and x in reached}
 
 
 def operands(value: Value, within: set[Value]) -> list[tuple[int, Value]]:

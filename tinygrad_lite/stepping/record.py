@@ -89,7 +89,7 @@ class Record:
         return Step(
             index, direction, number, total, i, op.name, op.symbol, node.scope,
             call(op, operands, tensor.params), first_sentence(op.__doc__), tuple(inputs), output,
-            source=node.source, **back,
+            source=node.source, calls=node.calls, expression=node.expression, **back,
         )  # fmt: skip
 
     def arrivals(self, node: Node) -> Iterator[Arrival]:

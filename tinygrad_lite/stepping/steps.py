@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..comparison import Check
 from ..recorded.array_text import line
+from ..recorded.lines import Line
 from ..recorded.measure import norm
 from ..recorded.states import APPEARANCE, State
 from ..text import clip, number, oneline, wrap
@@ -80,7 +81,9 @@ class Step:
     `index` is its place among all steps; `number` counts from 1 to `total` in its direction.
     `gradient` is the sum of the `arrivals`, `state` what became of it; these, and `sends`, are
     empty on the way forward.
-    `source` is the file and line of the user's code, None unless it ran in `source_lines()`.
+    `source` is the file and line of the user's code, None unless it ran in `source_lines()`;
+    `calls` are the lines that led there, from the outermost in, and `expression` is the text of
+    the sub-expression.
     """
 
     index: int
@@ -99,7 +102,9 @@ class Step:
     gradient: np.ndarray | None = field(repr=False, default=None)
     state: State | None = None
     sends: tuple[Send, ...] = ()
-    source: tuple[str, int] | None = None
+    source: Line | None = None
+    calls: tuple[Line, ...] = ()
+    expression: str | None = None
 
     @property
     def place(self) -> str:
@@ -148,6 +153,8 @@ class Step:
         rows: list[tuple[str, str]] = []
         if self.source and (code := linecache.getline(*self.source).strip()):
             rows.append(("code", oneline(code, width)))
+        if led := chain(self.calls):
+            rows += wrapped("calls", led, width)
         forward = self.direction == "forward"
         rows += self.rows_forward(width) if forward else self.rows_backward(width)
         equation = clip(f"  {self.equation}", width)
@@ -228,6 +235,17 @@ def columns(arrays: list[tuple[str, str, Any, str]], width: int) -> list[tuple[s
         if remark:
             rows.append((label, f"{'':{column}} {remark}"))
     return rows
+
+
+def chain(calls: Sequence[Line]) -> str:
+    """The lines of calls from the outermost in, as ``main.py:53 → 28 → 19``: the name of a file
+    only where it changes. Empty for one that none led to."""
+    places, last = [], ""
+    for file, n in calls:
+        name = "" if file == last else f"{oneline(os.path.basename(file), 60)}:"
+        places.append(f"{name}{n}")
+        last = file
+    return " → ".join(places) if len(places) > 1 else ""
 
 
 def source_place(source: tuple[str, int], width: int) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 
 from ..drawing.picture import COLOURS, ORANGE, Arrow, Direction, Entry, Look, Picture, Scale
 from ..recorded.fold import VISIBLE
-from ..recorded.measure import norm
 from ..recorded.nodes import Computation
 from ..recorded.states import APPEARANCE, State, size_text
 from ..text import number, oneline
 from .boxes import Diagram, Wire
-from .text_tree import text_tree
+from .text_tree import cotangent_note, text_tree
 
 ORDER = list(State)
 SKIP = "skip: joins what was computed from it"  # in legends
@@ -82,11 +81,9 @@ def gradient_caption(graph: Computation, output: str) -> str:
     start = graph.output.gradient
     if start is None:
         return f"Arrows point from operand to result. No gradient of {output} has been computed."
-    is_one = start.shape == () and start == 1
-    seed = "" if is_one else f", for a cotangent of norm {number(norm(start))}"
     return (
         f"Arrows point from operand to result; beside each stands the norm of the gradient of "
-        f"{output} that goes back along it{seed}."
+        f"{output} that goes back along it{cotangent_note(start)}."
     )
 
 

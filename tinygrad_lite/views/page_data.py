@@ -20,7 +20,7 @@ from ..recorded.measure import Summary, summary
 from ..recorded.nodes import Computation
 from ..recorded.states import APPEARANCE, State
 from ..stepping.record import Passes
-from ..stepping.steps import Step, source_place
+from ..stepping.steps import Step, chain, source_place
 from ..text import number, oneline, printable
 from .boxes import Diagram, diagram
 from .looks import picture
@@ -104,6 +104,7 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
         "equation": step.equation,
         "words": step.meaning,
         "source": files.place(step.source),
+        "calls": chain(step.calls),
         "values": [[x.id, x.name, arrays.add(x.value)] for x in names.values()],
         "arrivals": [
             [x.id, x.slot, x.sender, x.symbol, arrays.add(x.contribution)] for x in step.arrivals

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.states import State, size_text
-from ..text import tree
+from ..text import number, tree
 
 
 def text_tree(graph: Computation) -> str:
@@ -34,7 +36,15 @@ def text_tree(graph: Computation) -> str:
         return tree(graph.output, operands, line, graph.title)
     first, *rest = tree(graph.output, operands, line, graph.title).split("\n", 1)
     start = size_text(output.state, norm(output.gradient))
-    return "\n".join([f"{first}   {start} (norms of the gradient)", *rest])
+    of = f"norms of the gradient{cotangent_note(output.gradient)}"
+    return "\n".join([f"{first}   {start} ({of})", *rest])
+
+
+def cotangent_note(start: np.ndarray) -> str:
+    """What a reverse pass started from, if not from 1."""
+    if not np.all(start == 1):
+        return f", for a cotangent of norm {number(norm(start))}"
+    return "" if start.size == 1 else ", for a cotangent of ones: that of the sum"
 
 
 def gradient_note(edge: Edge) -> str:
