@@ -24,9 +24,11 @@ from tinygrad_lite import (
     paths,
     profile,
     relu,
+    replay,
     scope,
     sigmoid,
     tanh,
+    what_if,
 )
 
 DEPTH, WIDTH = 50, 8
@@ -37,14 +39,11 @@ def layer(h, t, activation=sigmoid):
     return activation(W @ h + b)
 
 
-def network(x, layers, skip, activation=sigmoid, off=None):
-    """The output, with the residual branch of layer number `off` multiplied by 0."""
+def network(x, layers, skip, activation=sigmoid):
     h = x
     for i, t in enumerate(layers, start=1):
         with scope(f"f{i}"):
             f = layer(h, t, activation)
-            if i == off:
-                f = 0 * f
         h = h + f if skip else f
     h.name = "G" if skip else "F"
     return h
@@ -139,25 +138,18 @@ print(f"\nThe mean k: of the paths {DEPTH / 2:.1f}, of the gradient {mean_depth(
 # the 50 branches add up to the mean k.
 #
 # Is the share of a branch also what the gradient loses when the branch is taken out? Only if
-# nothing else changes, and that is not so: the later layers then see another h, and pass on
-# another gradient. A share says how this gradient is made up, not what another network would do.
+# nothing else changes, as where no gradient passes the branch but all values stay. Without it the
+# later layers see another h, and pass on another gradient. A share says how this gradient is made
+# up, not what another network would do.
 
 # %%
-traffic = flow(G, wrt=x, gradient=v)
-nodes = traffic.graph.nodes
-shares = [  # of the edge from f_i into the sum h + f_i
-    share
-    for edge, share in traffic.shares.items()
-    if edge.slot == 1 and nodes[edge.target].op == "add" and not nodes[edge.target].scope
-]
-assert len(shares) == DEPTH
+traffic, cut = flow(G, wrt=x, gradient=v), what_if(G, wrt=x, gradient=v)  # a row for each f_i
+shares = [row.share for row in cut]
+assert np.allclose(shares, list(traffic.scopes.values()))
 assert np.isclose(sum(shares), mean_depth(classes))
 
-gradient = grad(G, x, v).data
-lost = [
-    1 - grad(network(x, layers, skip=True, off=i), x, v).data @ gradient / (gradient @ gradient)
-    for i in range(1, DEPTH + 1)
-]
+gradient = cut.gradient
+lost = [1 - np.vdot(row.ablated, gradient) / np.vdot(gradient, gradient) for row in cut]
 
 print("\nThe branches with the largest shares")
 print("    i    share   lost without f_i")
@@ -177,19 +169,19 @@ axis.legend(loc="upper left")
 save(figure, "deep_branches.png")
 
 # %% [markdown]
-# A branch multiplied by 0 is a layer that is not there: the gradients of all other layers are
-# those of the network of 49 layers.
+# A branch left out is a layer that is not there: the gradients of all other layers are those of
+# the network of 49 layers.
 
 # %%
 largest = 0.0
 for i in range(1, DEPTH + 1):
     others = layers[: i - 1] + layers[i:]
     parameters = [t for pair in others for t in pair]
-    zeroed = grad(network(x, layers, skip=True, off=i), parameters, v)
+    without = grad(replay(G, ablate=f"f{i}"), parameters, v)
     shorter = grad(network(x, others, skip=True), parameters, v)
-    for one, other in zip(zeroed, shorter, strict=True):
+    for one, other in zip(without, shorter, strict=True):
         largest = max(largest, np.abs(one.data - other.data).max())
-print(f"\nBranch i zeroed, or layer i left out: the gradients differ by at most {largest:.0e}")
+print(f"\nBranch i or layer i left out: the gradients differ by at most {largest:.0e}")
 assert largest < 1e-12
 
 # %% [markdown]

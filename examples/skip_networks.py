@@ -11,7 +11,20 @@
 import numpy as np
 from pictures import save
 
-from tinygrad_lite import Tensor, compare, flow, grad, graph, paths, relu, scope, sigmoid, tanh
+from tinygrad_lite import (
+    Tensor,
+    compare,
+    flow,
+    grad,
+    graph,
+    paths,
+    relu,
+    replay,
+    scope,
+    sigmoid,
+    tanh,
+    what_if,
+)
 
 
 def layer(x, t):
@@ -181,38 +194,47 @@ save(flow(G, wrt=W1), "flow.svg")
 # The course says that the skip prevents the gradient from vanishing in f3. Add 20 to b3: f3
 # is then on the flat end of the sigmoid, and next to nothing gets through it. F stops
 # learning altogether. G keeps, for t1 and t2, the part over the skip; for t3 it has no more
-# than F.
+# than F. (What was recorded is computed again, with another b3.)
 
 # %%
+_, b3 = t3
+F_saturated, G_saturated = (replay(output, {b3: b3.data + 20}) for output in (F, G))
+saturated = compare(F_saturated, G_saturated)
+print("\nWith b3 + 20")
+print(saturated)
+
 skip = [s.data for s in grad(y, t1 + t2, v)]  # for t3 there is none: the skip avoids f3
-W3, b3 = t3
-b3_saturated = Tensor(b3.data + 20, requires_grad=True, name="b3")
-_, _, F_saturated, G_saturated = networks(x, t1, t2, (W3, b3_saturated))
-
-dF_saturated = gradients(F_saturated, t1 + t2 + (W3, b3_saturated))
-dG_saturated = gradients(G_saturated, t1 + t2 + (W3, b3_saturated))
-
-
-def norm(a):
-    return np.linalg.norm(a)
-
-
-def format_norm(a):
-    return f"{norm(a):.3f}" if norm(a) > 1e-3 else f"{norm(a):.1e}"
-
-
-print("\n                 |∂F|                |∂G|           over the skip")
-print("  b3 + 20   before    after     before    after")
-for i, t in enumerate(parameters):
-    row = [format_norm(g[i]) for g in (dF, dF_saturated, dG, dG_saturated)]
-    row.append(format_norm(skip[i]) if i < len(skip) else "-")
-    print("  {:6}     {}  {}      {}  {:>7}      {:>10}".format(t.name, *row))
-assert all(norm(g) < 1e-6 for g in dF_saturated)
+dG_saturated = [g.data for g in grad(G_saturated, parameters, v)]
+assert all(row.first.norm < 1e-6 for row in saturated.rows)
 assert all(np.allclose(g, s, rtol=0, atol=1e-6) for g, s in zip(dG_saturated, skip, strict=False))
 
 print()
 save(graph(F_saturated), "F_saturated.svg")
 save(graph(G_saturated), "G_saturated.svg")
+
+# %% [markdown]
+# Before and after hide what lies between. On the way |dG| for W1 first falls: f3 then passes on
+# more gradient than before, and that opposes the part over the skip.
+
+# %%
+print()
+print(what_if(G, wrt=W1, sweep={b3: np.add.outer(np.arange(0.0, 21, 2), b3.data)}))
+
+# %% [markdown]
+# ## Stop f3, or leave it out
+#
+# Two ways to be rid of f3's part at once. *Stopped*, no gradient passes f3, and all values stay:
+# what is left is the part over the skip. *Ablated*, F is left out of G = F + y.
+#
+# Under the sum of G both give W1 the same gradient, since v does not depend on G. Under
+# ½|G|² the gradient starts from G itself: stopped, F is still in it, and the gradient grows;
+# ablated, it is gone, and the gradient shrinks. So "what if f3 were not there" has two answers.
+
+# %%
+print()
+print(what_if(G, wrt=W1))
+print()
+print(what_if(G, wrt=W1, loss=lambda y: (y * y).sum() / 2))
 
 # %% [markdown]
 # ## How usual is this?
@@ -222,8 +244,10 @@ save(graph(G_saturated), "G_saturated.svg")
 # leaves G with a smaller gradient than F has (rarely: mostly the part over the skip is much the
 # larger of the two).
 
-
 # %%
+norm = np.linalg.norm
+
+
 def cosine(a, b):
     return np.sum(a * b) / (norm(a) * norm(b))
 

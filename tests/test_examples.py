@@ -38,7 +38,10 @@ PRINTS = {
     "skip_networks": [
         "W1 → z → y → F → G     10  0.0725   -23 %",
         "W1         0.0725   0.224   0.279  +123 %  0.0725   -23 %       0.64  paths oppose",
-        "W1         0.073  7.0e-09      0.224    0.279           0.279",
+        "W1         7.02e-09     0.279   0.279  +100 %  7.02e-09    ≈0 %",
+        "b3 + 2.00       0.191   5.9°",
+        "f3       -23 %      0.279  10.7°      0.279             1.19",
+        "f3       -18 %      0.421   4.4°      0.134             1.19",
     ],
     "deep_residual": [
         "1  4.9e-35  3.5e+00",
@@ -47,6 +50,9 @@ PRINTS = {
         "25  126,410,606,437,752 ",
         "50                   1 ",
         "The 0.45% of the paths that go through 5 to 17 of 54 modules carry",
+        "43   +15.9%             +16.0%",
+        "over all 50 is 0.76",
+        "layer i left out: the gradients differ by at most",
     ],
     "denoise": ["DCT 8x8               2"],
     "learned_denoise": ["waves learned          "],

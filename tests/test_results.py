@@ -14,14 +14,25 @@ from conftest import require
 from nets import deep_net, skip_networks
 
 import tinygrad_lite as tl
-from tinygrad_lite import History, Tensor, compare, flow, graph, path_classes, paths, profile, steps
+from tinygrad_lite import (
+    History,
+    Tensor,
+    compare,
+    flow,
+    graph,
+    path_classes,
+    paths,
+    profile,
+    steps,
+    what_if,
+)
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.table import Table
 from tinygrad_lite.views.boxes import LARGEST
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("graph", "paths", "flow", "compare")
-CHARTS = ("path_classes", "profile", "history")
+CHARTS = ("path_classes", "profile", "history", "what_if")
 
 
 def ask(question):
@@ -40,6 +51,7 @@ def ask(question):
         "profile": lambda: profile(G),
         "steps": lambda: steps(G),
         "history": lambda: history,
+        "what_if": lambda: what_if(G, t["W1"]),
     }[question]()
 
 

@@ -9,7 +9,7 @@ engine    backward.py (the reverse pass), ops/ (one family a file), numpy_protoc
 calculus  calculus.py (grad and its kin), checking.py (rules held to finite differences)
 data      recorded/, stepping/ (what was computed)
 views     drawing/ (pictures and pages; knows nothing of tensors), views/ (how the data looks)
-question  insight/ (graph, steps, paths, flow, profile, compare, History)
+question  insight/ (graph, steps, paths, flow, profile, compare, what_if, History)
 command   script.py, target.py (a user's script, and a tensor in it), cli.py
 """
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .insight.profiles import profile as profile
     from .insight.stepper import source_lines as source_lines
     from .insight.stepper import steps as steps
+    from .insight.what_if import what_if as what_if
     from .recorded.program import program as program
     from .recorded.replay import replay as replay
 
@@ -64,6 +65,7 @@ _LAZY = {
     "replay": "recorded.replay",
     "source_lines": "insight.stepper",
     "steps": "insight.stepper",
+    "what_if": "insight.what_if",
 }
 
 __all__ = [

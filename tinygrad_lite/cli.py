@@ -22,7 +22,7 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,7 +39,9 @@ from .insight.paths import Paths, paths
 from .insight.profiles import Profile, profile
 from .insight.result import Drawing, Result
 from .insight.stepper import Steps, steps
+from .insight.what_if import BRANCHES, WhatIf, array_had, what_if
 from .recorded.names import Names
+from .recorded.replay import Plan
 from .recorded.trace import parameters_of
 from .target import complete_target, links, split_target, tensors_at
 from .tensor import Tensor
@@ -237,6 +239,52 @@ def show_profile(args: Namespace) -> None:
     answer(args, lambda y, wrt, names: [profile(y, names=names)])
 
 
+def half_square(output: Tensor) -> Tensor:
+    """Half of its squared length."""
+    return (output * output).sum() * 0.5
+
+
+LOSSES = {"sum": (Tensor.sum, "sum({})"), "square": (half_square, "½|{}|²")}
+
+
+def swept(given: str) -> tuple[str, np.ndarray]:
+    """What NAME=FIRST:LAST:COUNT says: a name, and the offsets. Raises: ArgumentTypeError."""
+    with suppress(ValueError):
+        name, equals, numbers = given.rpartition("=")
+        first, last, count = numbers.split(":")
+        if equals and name and int(count) > 0:
+            return name, np.linspace(float(first), float(last), int(count))
+    raise ArgumentTypeError(
+        f"a sweep is NAME=FIRST:LAST:COUNT, as in b3=0:20:41, but got {given!r}"
+    )
+
+
+@command(
+    "tinygrad-lite what-if examples/skip_networks.py:G --wrt W1", WhatIf, WRT,
+    option("--by", "what is cut: scopes (default), skips and what they skip, or every edge",
+           choices=BRANCHES, default="scope"),
+    option("--loss", "of what the gradient is: the tensor's sum, or half of its squared length "
+           "(default: as the script ran backward, else the sum)", choices=LOSSES),
+    option("--sweep", "add each of COUNT offsets to a leaf instead: b3=0:20:41",
+           metavar="NAME=FIRST:LAST:COUNT", type=swept),
+    JSON,
+)  # fmt: skip
+def show_what_if(args: Namespace) -> None:
+    """Say what a gradient would be without each branch, or with another parameter."""
+    loss, title = LOSSES.get(args.loss, (None, ""))
+
+    def ask(y: Tensor, wrt: list[Tensor], names: Names) -> list[WhatIf]:
+        sweep = None
+        if args.sweep:
+            (name, offsets), plan = args.sweep, Plan(y, names)
+            leaf = plan.leaf(name)
+            sweep = {leaf: np.add.outer(offsets, array_had(plan, leaf))}
+        found = [what_if(y, x, args.by, loss=loss, sweep=sweep, names=names) for x in wrt]
+        return [replace(x, output=title.format(names.title(y))) for x in found] if title else found
+
+    answer(args, ask)
+
+
 @command(
     "tinygrad-lite compare examples/skip_networks.py:F G", Comparison,
     option("other", "the second tensor: a name in the same script, or FILE.py:NAME",
@@ -285,6 +333,7 @@ def answer(args: Namespace, ask: Callable[[Tensor, list[Tensor], Names], Sequenc
     ((tensor, variables),) = tensors_at([args.target], args.rest)
     summed, names = take_ones(tensor, args.target), Names([tensor], variables)
     found = ask(tensor, ends(tensor, names, getattr(args, "wrt", None)), names)
+    summed = summed and not getattr(args, "loss", None)
     report(args, [replace(x, output=f"sum({x.output})") for x in found] if summed else found)
 
 

@@ -62,6 +62,11 @@ class Stopped(Op):
         ]
 
 
+def is_sum(value: Value) -> bool:
+    """Whether it was made by add or subtract, stopped or not."""
+    return getattr(value.op, "whole", value.op) in (add, subtract)
+
+
 def array_of(x: Any) -> Any:
     """The array of a value, or what is one."""
     return x._array if isinstance(x, Value) else x
@@ -211,7 +216,7 @@ class Plan:
         value, slot = use
         x = value.inputs[slot]
         if instead is None:
-            if value.op not in (add, subtract):
+            if not is_sum(value):
                 raise ValueError(
                     f"{self.names.title(x)} joins by {self.names.where(value)}, so leaving it out "
                     "says nothing; say what to put in its place, as in ablate={branch: value}"
