@@ -12,7 +12,7 @@
 import numpy as np
 from pictures import save
 
-from tinygrad_lite import Tensor, grad, graph, heaviside, scope, sigmoid
+from tinygrad_lite import Tensor, grad, graph, heaviside, program, scope, sigmoid
 
 w1 = Tensor(-1.0, requires_grad=True, name="w1")
 w2 = Tensor(-1.0, requires_grad=True, name="w2")
@@ -127,7 +127,9 @@ assert np.array_equal(2 * carry.data + total.data, bits.sum(axis=1))
 # ## The way out: a smooth step
 #
 # With the sigmoid in place of g the gradient gets through, and NAND can be learned: start
-# from random weights, and follow the gradient of the mean squared error downhill.
+# from random weights, and follow the gradient of the mean squared error downhill. The error is
+# computed once as usual; a `program` then computes it and its gradient again at each step, from the
+# weights as they are.
 
 # %%
 rng = np.random.default_rng(0)
@@ -140,14 +142,16 @@ def error():
     return ((perceptron(x1, x2, sigmoid) - target) ** 2).mean()
 
 
+run = program(error(), wrt=(w1, w2, b))
+
 print("\nLearning NAND with the sigmoid, from random weights\n")
 print("   step   error      w1      w2       b")
 for i in range(2001):
-    loss = error()
+    loss, slopes = run()
     if i in (0, 10, 100, 1000, 2000):
-        print(f"  {i:5d}  {loss.item():.4f}", *(f" {t.item():6.2f}" for t in (w1, w2, b)))
-    for t, slope in zip((w1, w2, b), grad(loss, (w1, w2, b)), strict=True):
-        t.data = t.data - 2 * slope.data  # gradient descent, with steps of 2
+        print(f"  {i:5d}  {loss:.4f}", *(f" {t.item():6.2f}" for t in (w1, w2, b)))
+    for t, slope in zip((w1, w2, b), slopes, strict=True):
+        t.data -= 2 * slope  # gradient descent, with steps of 2
 
 with scope("perceptron"):
     learned = perceptron(x1, x2, sigmoid)

@@ -95,7 +95,13 @@ PICTURES = {
 SIGNATURE = {".svg": b"<svg", ".png": b"\x89PNG", ".npz": b"PK"}
 
 
-@pytest.mark.parametrize("name", PRINTS)
+SLOW = ("deep_residual", "skip_or_not")  # seconds each; .ci/run runs all examples besides
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PRINTS],
+)
 def test_example_runs_prints_and_draws(name, tmp_path):
     done = subprocess.run(
         [
@@ -352,6 +358,7 @@ def test_paths_of_the_residual_network_are_pytorchs(left_by):
     np.testing.assert_array_equal(left["classes"][0].contribution, v)
 
 
+@pytest.mark.slow
 def test_the_two_readings_of_effective_paths_differ_as_the_text_says(left_by):
     found = left_by("deep_residual")["effective"]
     expected = {"sigmoid": (0.23, 0.0), "tanh": (0.98, 0.46), "relu": (0.22, 0.51)}

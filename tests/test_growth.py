@@ -113,6 +113,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_twice_the_computation_is_twice_the_work(question, shape):

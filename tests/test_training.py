@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import require
 
+import tinygrad_lite as tl
 from tinygrad_lite import Tensor, grad, tanh
 from tinygrad_lite.training import SGD, Adam, batches, he_normal, load, save, xavier_normal
 
@@ -311,3 +312,19 @@ def test_a_mistake_is_one_sentence(call, kind, message):
         call()
     assert caught.type is kind
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, 0.9), lambda ps: Adam(ps, 0.1)])
+def test_a_program_gives_the_gradients_of_a_step(make):
+    pairs = [[Tensor(x, requires_grad=True) for x in (1.0, [2.0, 3.0])] for _ in range(2)]
+    losses = [lambda p=p: ((p[0] * p[1] - 1.0) ** 2).sum() for p in pairs]
+    (one, other), (first, second) = losses, (make(p) for p in pairs)
+    run = tl.program(other(), wrt=pairs[1])
+    for _ in range(5):
+        one().backward()
+        first.step()
+        second.step(run()[1])
+    for x, y in zip(*pairs, strict=True):
+        np.testing.assert_allclose(x.data, y.data, rtol=1e-14)
+    with pytest.raises(ValueError, match="there are 2 parameters, but 1 gradients were given"):
+        second.step(run()[1][:1])

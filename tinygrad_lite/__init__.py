@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .insight.stepper import steps as steps
     from .insight.what_if import what_if as what_if
     from .recorded.program import program as program
+    from .recorded.replay import ReplayWarning as ReplayWarning
     from .recorded.replay import replay as replay
 
 # What only looks at computations is loaded when first asked for: importing stays quick.
@@ -63,6 +64,7 @@ _LAZY = {
     "profile": "insight.profiles",
     "program": "recorded.program",
     "replay": "recorded.replay",
+    "ReplayWarning": "recorded.replay",
     "source_lines": "insight.stepper",
     "steps": "insight.stepper",
     "what_if": "insight.what_if",

@@ -50,12 +50,17 @@ class Optimiser:
         if len(set(self.parameters)) < len(self.parameters):
             raise ValueError("a parameter comes twice, and would move twice; list each once")
 
-    def step(self) -> None:
-        """Move each parameter, and forget its `.grad`, so that the next backward starts
-        anew. One without a gradient stays as it is."""
+    def step(self, gradients: Sequence[Any] | None = None) -> None:
+        """Move each parameter along its `.grad`, and forget that, so that the next backward starts
+        anew; or along `gradients`, an array for each as a `program` gives them. A parameter without
+        a gradient stays as it is. Raises: ValueError for another number of gradients."""
+        if gradients is not None and len(gradients) != len(self.parameters):
+            n = len(self.parameters)
+            raise ValueError(f"there are {n} parameters, but {len(gradients)} gradients were given")
         for i, t in enumerate(self.parameters):
-            if t.grad is not None:
-                t.data = np.subtract(t.data, self.lr * self.direction(i, t.grad))
+            g = t.grad if gradients is None else gradients[i]
+            if g is not None:
+                t.data = np.subtract(t.data, self.lr * self.direction(i, g))
                 t.grad = None
 
     def direction(self, i: int, g: np.ndarray) -> np.ndarray:
