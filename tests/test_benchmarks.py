@@ -51,6 +51,7 @@ def test_inputs_are_the_same_every_time():
         np.testing.assert_array_equal(mine, again)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables():
     command = [sys.executable, "-m", "benchmarks", "--quick", "--engines", "tinygrad_lite", "NumPy"]
     command += ["--only", "w2", "chain", "import", "analyses", "history", "growth"]
@@ -73,6 +74,7 @@ def test_an_interval_has_the_median_in_95_percent_of_cases():
     assert 0.94 < np.mean([low < 0 < high for _, low, high in found]) < 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the history")
 def test_a_checkout_is_compared_with_another_commit():
     command = [sys.executable, "-m", "benchmarks", "--against", "HEAD", "--quick", "--only", "w2"]

@@ -95,12 +95,12 @@ PICTURES = {
 SIGNATURE = {".svg": b"<svg", ".png": b"\x89PNG", ".npz": b"PK"}
 
 
-SLOW = ("deep_residual", "skip_or_not")  # seconds each; .ci/run runs all examples besides
+QUICK = ("nand", "layer", "skip_networks")  # the others take seconds each
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PRINTS],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PRINTS],
 )
 def test_example_runs_prints_and_draws(name, tmp_path):
     done = subprocess.run(

@@ -333,6 +333,7 @@ def test_what_is_asked_keeps_nothing_alive_and_a_leaf_no_more_than_some():
 # Programs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_a_program_of_every_op(call):
     tensors = call.tensors()
