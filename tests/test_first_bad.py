@@ -170,6 +170,14 @@ def test_a_cure_leaves_alone_what_is_used_elsewhere():
     assert found["Cure"].endswith("sqrt(where(x != 0, x, 1.0)).")  # m > 0 would replace 4, too
 
 
+def test_a_cure_that_is_not_enough_says_so():
+    x = parameter([0.0, 4.0])
+    for f in (lambda: x**0.5 / x, lambda: tl.sqrt(x) + log(x)):
+        text = str(paths(where(x > 0, f(), 0.0).sum(), x))
+        assert "another op then sends what is not finite, and needs the same" in text
+    assert "another op" not in str(paths(where(x > 0, log(x), 0.0).sum(), x))
+
+
 def test_without_words_for_what_counts_the_cure_says_keep():
     x = parameter([0.0, 1.0, 2.0, 3.0])
     y = (1 / (x * (x - 1)))[2:] * 1.0

@@ -280,6 +280,62 @@ def test_errors(change, error, words):
         replay(y, **change)
 
 
+def test_the_old_tensor_means_a_computed_value_too():
+    a = leaf(name="a")
+    z = tanh(a)
+    F = tl.sin(z)
+    G = F * 2.0 + z
+    for again in (replay(G, {a: 1.0}), replay(replay(G, {a: 3.0}), {a: 1.0})):
+        new = np.tanh(1.0)
+        assert grad(again, F).item() == 2
+        assert grad(again, z).item() == pytest.approx(2 * np.cos(new) + 1, rel=1e-15)
+        assert grad(replay(again, stop_gradient=F), z).item() == 1
+        assert replay(again, ablate={F: 0.0}).item() == new
+        assert flow(again, wrt=z).gradient == grad(again, z).data
+
+
+def test_a_replay_keeps_what_it_was_made_from_no_longer_alive():
+    a = leaf(name="a")
+    h = tanh(a)
+    known, again = weakref.ref(h), replay(h * 2.0, {a: 1.0})
+    del h
+    gc.collect()
+    assert known() is None
+    assert grad(again, a).item() == 2 * (1 - np.tanh(1.0) ** 2)
+
+
+def test_new_data_is_refused_where_it_would_become_other_numbers():
+    i, f = Tensor([1, 2], name="i"), Tensor(np.ones(2, "f"), name="f")
+    y = (i * f).sum()
+    assert replay(y, {i: [3, 4], f: [0.5, 1.0]}).item() == 5.5
+    assert replay(y, {f: np.array([0.5, 2.0])}).dtype == y.dtype
+    for data, error, words in (
+        ({i: [1.5, 2.7]}, TypeError, "i .* has dtype int64 in the computation, but .* float64"),
+        ({f: [1e300, 1.0]}, ValueError, "f .* is too large for its dtype float32"),
+        ({f: None}, TypeError, "real numbers"),
+        ({f: leaf(2) * 2.0}, TypeError, "requires a gradient"),
+        ({f: [1.0, 2.0], "f": [1.0, 3.0]}, ValueError, "f is given new data twice"),
+        ([f], TypeError, "data maps leaves to new arrays, but is a list"),
+    ):
+        with pytest.raises(error, match=words):
+            replay(y, data)
+    s = leaf(2, name="s")
+    with pytest.raises(ValueError, match="gives two things"):
+        replay(s + 1.0, ablate={s: [0.0, 0.0], "s": [1.0, 1.0]})
+
+
+def test_an_edge_of_another_graph_is_none():
+    y, other = (leaf(2) * 2.0).sum(), tanh(tanh(tanh(tanh(tanh(leaf())))))
+    with pytest.raises(ValueError, match="is no edge of the graph"):
+        replay(y, stop_gradient=graph(other).edges[-1])
+
+
+def test_what_is_stopped_is_not_checked():
+    y = leaf(2) * 2.0
+    stopped = steps(replay(y.sum(), stop_gradient=y), check=True)
+    assert [send.check is None for step in stopped.backward for send in step.sends] == [True, False]
+
+
 # What the code asked on its way
 
 
@@ -309,6 +365,48 @@ def test_a_truth_that_comes_out_otherwise_is_told_with_its_line(scale):
         assert run(x.data)[0] == y.item()
         with pytest.raises(RuntimeError, match=words):
             run(x.data * scale)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        (lambda x: x.mean() > 0, (True, False)),
+        (lambda x: (x * x).sum() < 1, (True, False)),
+        (lambda x: x[0] > 9, (False, False)),
+        (lambda x: x, (True, True)),
+        (lambda x: max([x.sum(), x.sum() * 0.5]) > 0, (True, False)),
+    ],
+)
+def test_what_is_asked_of_what_is_not_used_is_asked_again(asked, answers, recwarn):
+    x = Tensor([0.5], requires_grad=True)
+    y = x * 2.0 if asked(x) else x * 3.0
+    replay(y, {x: [-3.0]})
+    assert bool(recwarn) == (answers[0] != answers[1])
+
+
+def test_an_index_that_was_a_tensor_is_asked_again(recwarn):
+    x = leaf(3, name="x")
+    y = x[x > 0].sum()
+    run = program(y, x, [x])
+    assert replay(y, {x: x.data * 2}).item() == run(x.data * 2)[0] == y.item() * 2
+    assert not recwarn
+    with pytest.warns(ReplayWarning, match=r"used the values of a Tensor, as an index"):
+        replay(y, {x: -x.data})
+    with pytest.raises(RuntimeError, match="as an index"):
+        run(-x.data)
+
+
+def test_what_was_asked_of_older_data_is_not_asked_again(recwarn):
+    w = leaf(name="w")
+    for value in (1.0, -2.0):
+        w.data = value
+        y = w * 2.0 if w * 1.0 > 0 else w * 3.0
+    replay(y, {w: -5.0})
+    assert not recwarn
+    if w < 9:  # asked after y was made
+        replay(y, {w: 10.0})
+    with pytest.warns(ReplayWarning, match="it was False when recorded, and is True"):
+        replay(y, {w: 10.0})
 
 
 def test_what_is_asked_keeps_nothing_alive_and_a_leaf_no_more_than_some():
@@ -387,6 +485,16 @@ def test_what_a_program_refuses():
         program(y, y)
     with pytest.raises(ValueError, match="not a scalar"):
         program(x * w, w)
+    with pytest.raises(TypeError, match=r"x \(3,\) requires no gradient"):
+        program(y, x)
+    mask = Tensor([1.0, 0.0, 1.0], name="mask")  # the user's own
+    assert program((w * mask).sum(), w)()[1].tolist() == [1, 0, 1]
+    n = Tensor(2, name="n")
+    run = program((w * n).sum(), w, n)
+    assert run(3)[1].tolist() == run(np.array(3))[1].tolist() == [3, 3, 3]
+    for given in (1.5, None, np.float32(2), np.array(2.0)):
+        with pytest.raises(TypeError, match="has dtype int64"):
+            run(given)
     dropped = tl.dropout(w, 0.5, generator=np.random.default_rng(0)).sum()
     with pytest.raises(ValueError, match="drew a mask"):
         program(dropped, w)

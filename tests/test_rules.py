@@ -197,6 +197,12 @@ def test_an_op_can_be_given_its_formula(formula, text, numbers):
     assert send.numbers == (numbers and f"{numbers} = −3.00")
 
 
+@pytest.mark.parametrize("formula", [("g",), ("g", "g", "g"), {"x": "g"}, 3])
+def test_a_formula_is_one_text_or_one_for_each_input(formula):
+    with pytest.raises(TypeError, match=r"formula= is one text, or one for each of x, w,"):
+        rule_of(lambda g, out, x, w: g * w, formula=formula)
+
+
 def test_the_code_is_there_on_demand():
     send = rule_of(lambda g, out, x, w: g * w)
     assert send.formula.code == "lambda g, out, x, w: g * w"

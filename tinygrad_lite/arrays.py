@@ -23,6 +23,10 @@ class Carrier:
         """What ``op(*inputs, **static)`` gives, where this is one of the inputs."""
         raise NotImplementedError
 
+    def as_static(self) -> Any:
+        """Its array, for an op that takes it as a static argument."""
+        return self._array
+
 
 def freeze(data: Any, dtype: Any = None) -> np.ndarray | np.generic:
     """A copy of `data` as an array of real numbers that nobody can write to (0-d: a scalar).

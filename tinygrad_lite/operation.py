@@ -75,10 +75,9 @@ class Op:
                 "inputs take a list first, and say @op(sequence=True)"
             )
         self.sequence, self.shapes = options.get("sequence", False), options.get("shapes")
-        self.linear = options.get("linear", False)
+        self.linear, self.formula = options.get("linear", False), options.get("formula")
         self.elementwise = options.get("elementwise", False)
         self.batched = options.get("batched", False) or self.elementwise
-        self.formula = options.get("formula")
         self.forward = self.__wrapped__ = forward  # where inspect.signature and doctest look
         self.name = self.__name__ = forward.__name__
         self.__qualname__, self.__module__ = forward.__qualname__, forward.__module__
@@ -160,7 +159,7 @@ class Op:
                     f"{self.name} is not differentiable in {name}, so it must not be a Tensor that "
                     f"requires a gradient; pass {name}=tensor.data"
                 )
-            return value._array
+            return value.as_static()
         if any(hasattr(type(value), name) for name in ("__array__", "tobytes")) and np.ndim(value):
             value = np.array(value)
             value.flags.writeable = False

@@ -22,7 +22,7 @@ from .backward import backward
 from .ops.explained import explained
 from .ops.reduce import Axis
 from .ops.shape import At
-from .truths import note_truth
+from .truths import note
 from .value import Value
 
 Method = Callable[..., "Tensor"]
@@ -347,8 +347,13 @@ class Tensor(Value):
 
     def __bool__(self) -> bool:
         answer = bool(self._array)
-        note_truth(self)
+        note(self)
         return answer
+
+    def as_static(self) -> Any:
+        """Its array, for an op that takes it as a static argument."""
+        note(self, np.asarray)
+        return self._array
 
     def __float__(self) -> float:
         return float(self._number())

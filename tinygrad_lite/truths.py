@@ -1,18 +1,19 @@
 """What code asked of Tensors on its way: a replay asks again, as the code might go another way.
 
-The truth of a Tensor (`if t > 0`, `bool(t)`) is noted on the values that it was computed from,
-with its answer and the line, and with the few ops that lie between, so that it can be asked of
-other arrays. It holds no value alive.
+The truth of a Tensor (`if t > 0`, `bool(t)`), and its values where it is a static argument (an
+index), are noted on what it was computed from, with the answer and the line, and with the few ops
+that lie between, so that it can be asked of other arrays. It holds no value alive.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
 
+from .ancestors import place_in_order
 from .context import CONTEXT, PACKAGE
 from .value import Value
 
@@ -25,12 +26,21 @@ class Truth:
     """An answer, where it was asked, and the values that it was computed from by way of `ops`, each
     with its static parameters and its inputs: a place among the values, or an array."""
 
-    answer: bool
+    read: Callable[[Any], Any]  # how the answer comes from the last array
+    answer: Any
     line: tuple[str, int]
+    place: int  # that of the Tensor: it says nothing of what was computed before
     values: tuple[ref[Value], ...]  # first those it is noted on, then the results of the ops
+    leaves: tuple[Any, ...]  # the arrays of those that are leaves, else None
     ops: tuple[tuple[Any, dict[str, Any], tuple[Any, ...]], ...]
 
-    def again(self, made: Mapping[Value, Value]) -> bool | None:
+    def is_about(self, had: Mapping[Value, Any]) -> bool:
+        """Whether it was asked of leaves while they had these arrays."""
+        pairs = zip(self.values, self.leaves, strict=True)
+        known = [(x(), a) for x, a in pairs if a is not None]
+        return all(x is None or had.get(x, a) is a for x, a in known)
+
+    def again(self, made: Mapping[Value, Value]) -> Any:
         """The answer for the values that a replay made of these; None if it made none."""
         known = [x() for x in self.values]
         new = [made.get(x) for x in known if x is not None]
@@ -42,17 +52,19 @@ class Truth:
             if x is None or x not in made:
                 given = (a if n is None or arrays[n] is None else arrays[n] for n, a in inputs)
                 arrays[i] = op.compute(*given, **params)
-        return bool(arrays[-1])
+        return self.read(arrays[-1])
 
     def of(self, made: Mapping[Value, Value]) -> Truth:
         """The same, noted on the values that a replay made of these."""
-        known = ((old, old()) for old in self.values)
-        moved = (old if x is None or x not in made else ref(made[x]) for old, x in known)
-        return replace(self, values=tuple(moved))
+        known = [(old, None if (x := old()) is None else made.get(x)) for old in self.values]
+        moved = tuple(ref(x) if x is not None else old for old, x in known)
+        pairs = zip(self.leaves, known, strict=True)
+        leaves = (a if a is None or x is None else x._array for a, (_, x) in pairs)
+        return replace(self, values=moved, leaves=tuple(leaves))
 
 
-def note_truth(t: Value) -> None:
-    """Note the truth of a Tensor on what it was computed from."""
+def note(t: Value, read: Callable[[Any], Any] = bool) -> None:
+    """Note what is read of a Tensor, its truth or its values, on what it was computed from."""
     if not CONTEXT.get().recording:
         return
     inner, waiting = {t} if t.op is not None else set(), [t]
@@ -66,9 +78,9 @@ def note_truth(t: Value) -> None:
     values = [*(x for x in ends if x not in inner), *ops] or [t]
     places = {x: i for i, x in enumerate(values)}
 
-    def read(v: Value) -> tuple[Any, ...]:
+    def operands(v: Value) -> tuple[Any, ...]:
         return tuple(
-            (places.get(x) if isinstance(x, Value) else None, array)
+            (places.get(x) if isinstance(x, Value) else None, None if x in inner else array)
             for x, array in zip(v.inputs, v.arrays, strict=True)
         )
 
@@ -76,7 +88,10 @@ def note_truth(t: Value) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     line = frame.f_code.co_filename, frame.f_lineno
-    recipe = tuple((v.op, v.params, read(v)) for v in ops)
-    truth = Truth(bool(t._array), line, tuple(map(ref, values)), recipe)
-    for x in [x for x in values if x.op is not None and x is not t] or values:
-        x.truths = [*getattr(x, "truths", ())[-KEPT:], truth]
+    recipe = tuple((v.op, v.params, operands(v)) for v in ops)
+    leaves = tuple(x._array if x.op is None else None for x in values)
+    known = tuple(map(ref, values))
+    truth = Truth(read, read(t._array), line, place_in_order(t), known, leaves, recipe)
+    for x in [x for x in values if x is not t] or values:
+        noted = [old for old in getattr(x, "truths", ()) if old.is_about({x: x._array})]
+        x.truths = [*noted[-KEPT:], truth]

@@ -45,15 +45,13 @@ def stand_in(x: Value, array: Any, index: int) -> Any:
 
 
 def is_meant_by(value: Value, other: Value) -> bool:
-    """Whether a value is another, or a leaf that a replay put in the place of that."""
-    while value is not other and hasattr(value, "stands_for"):
-        value = value.stands_for
-    return value is other
+    """Whether a value is another, or what a replay put in the place of that."""
+    return value is other or any(old() is other for old in getattr(value, "stands_for", ()))
 
 
 def meant_in(output: Value, wanted: Iterable[Any]) -> list[Any]:
     """What some values mean in the computation of an output: themselves, or where they are not of
-    it the leaves that a replay put in their place."""
+    it what a replay put in their place."""
     values = ancestors([output])
     known, stand_ins = set(values), [v for v in values if hasattr(v, "stands_for")]
 

@@ -53,7 +53,7 @@ class Value(Carrier):
     changed: int  # when a leaf was last given new data, as an index; unset if it never was
     cotangent: Any  # what backward last started with here; unset if it never did
     place: int  # the index of the value in whose place a replay made this; unset if none did
-    stands_for: Value  # the leaf in whose place a replay put this; unset if none did
+    stands_for: tuple[Any, ...]  # refs to those in whose place replays put this; unset if none did
     truths: list[Any]  # what code asked of what was computed from it (truths.py); unset if nothing
 
     def __init__(

@@ -27,6 +27,13 @@ OTHER = "other"  # the key of what a cap has put together
 REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
 
 
+def check_by(by: Any) -> None:
+    """Raises: ValueError if nothing is grouped by this."""
+    if not callable(by) and by not in NAMED:
+        names = ", ".join(map(repr, NAMED))
+        raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
+
+
 def spread(
     traced: Trace, by: By, keep: int, spared: Set[Any] = frozenset()
 ) -> Iterator[tuple[Value, Bundle]]:

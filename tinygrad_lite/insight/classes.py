@@ -18,7 +18,7 @@ from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import coherence, trace
 from ..tensor import Tensor
 from ..text import number, oneline
-from .bundles import NAMED, OTHER, By, bundles_at
+from .bundles import OTHER, By, bundles_at, check_by
 from .formulas import Chain, Formula
 from .jacobians import check_sum
 from .result import Breakdown, Derived, Piece, plain
@@ -236,9 +236,7 @@ def classify(
         raise ValueError(f"keep is the largest number of classes, at least 1, but is {keep}")
     traced = trace(output, wrt, gradient, names)
     wrt = traced.wrt
-    if not callable(by) and by not in NAMED:
-        names = ", ".join(map(repr, NAMED))
-        raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
+    check_by(by)
     ends = set(wrt)
     found, seen = bundles_at(ends, traced, by, keep, spared)
     arrived = receipts(output, traced.start, traced.within, ends)

@@ -21,7 +21,7 @@ from ..recorded.trace import coherence, operands
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
-from .bundles import By, bundles_at
+from .bundles import By, bundles_at, check_by
 from .classes import path_classes, text
 from .flows import flow
 from .result import Chart, Numbers, plain
@@ -109,6 +109,7 @@ class History(Chart):
                 raise TypeError(f"{name} must be an integer, but is {n!r}")
             if n < 1:
                 raise ValueError(f"{name} must be at least 1, but is {n}")
+        check_by(by)
         self.every, self.shares_every, self.by, self.names = every, shares_every, by, names
         self.wrt: str | None = None  # its name, once it is settled
         self.asked = wrt

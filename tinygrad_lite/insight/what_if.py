@@ -231,7 +231,7 @@ class Question:
         """The gradient after a change, and the change of the output."""
         asked = self.whole.trace
         end, made = run(asked.output, data, cuts, replaced)
-        if otherwise := ask_again(made):
+        if otherwise := ask_again(asked.output, made):
             self.otherwise.append(otherwise)
         with no_grad():
             gradient = grad(end, asked.wrt[0], asked.start)
@@ -289,6 +289,8 @@ class Question:
                 f"the arrays of a sweep run along the first axis, so those for {title} need the "
                 f"shape ({expected}), but have {arrays.shape}"
             )
+        if not len(arrays):
+            raise ValueError(f"a sweep needs one array at least, but got none for {title}")
         for array in arrays:
             yield changed(title, wide(array) - array_had(self.plan, leaf)), leaf, array
 

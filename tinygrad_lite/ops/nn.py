@@ -85,7 +85,8 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
 softplus.vjp(lambda g, out, x, beta: g * sigmoid(beta * x))
 
 
-MASK = "mask"  # what `dropout` calls the mask that it drew
+class Drawn(str):
+    """The name of what an op drew at random."""
 
 
 def dropout(
@@ -101,7 +102,7 @@ def dropout(
     keep = generator.random(x.shape) >= p
     mask = (keep / (1 - p or 1)).astype(as_floating(x).dtype)
     kind: Any = type(x) if isinstance(x, Carrier) else None
-    return x * (kind(mask, name=MASK) if kind else mask)
+    return x * (kind(mask, name=Drawn("mask")) if kind else mask)
 
 
 # Losses

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ancestors import ancestors
-from ..backward import contributions
+from ..backward import contributions, messages
+from ..ops import where
 from ..value import Value
 from .expressions import ATOM, nested_call
 from .joins import Use
 from .names import Names
+from .replay import run
 
 FILLS = (1.0, 0.5, 2.0, 1e-6)  # at one of them almost every function has a derivative
 
@@ -40,11 +42,13 @@ class Bad(NamedTuple):
 
 class Cure(NamedTuple):
     """What helps: ``where(condition, x, fill)`` for the operand x in a slot, with x and fill
-    swapped if it is `inverted`; the mask, if an op is one; and whether no value changes."""
+    swapped if it is `inverted`, so that some elements are replaced; the mask, if an op is one; and
+    whether no value changes."""
 
     slot: int
     condition: str
     inverted: bool
+    replaced: np.ndarray
     fill: float
     mask: Use | None
     is_exact: bool
@@ -68,6 +72,8 @@ def mask_text(bad: Bad, names: Names) -> str:
     note = ", where keep says which elements count" * (cure.condition == "keep")
     if not cure.is_exact:
         note += "; as that changes the result there, choose that by a where too"
+    if not is_enough(bad, cure):
+        note += "; another op then sends what is not finite, and needs the same"
     return (
         f"A mask is the cause: {who} there, and 0 times a derivative that is not finite is NaN.\n"
         f"Cure: mask what goes into {op.name}, not what comes out: {call}{note}."
@@ -92,7 +98,7 @@ def cures_of(bad: Bad, names: Names) -> Iterator[Cure]:
                 if is_cured(bad, tuple(arrays)):
                     changed = values_with(bad, arrays)
                     same = all(is_kept(end._array, changed[end]) for end in ends)
-                    yield Cure(i, condition, inverted, fill, mask, same)
+                    yield Cure(i, condition, inverted, replaced, fill, mask, same)
 
 
 def suspects(bad: Bad) -> Iterator[tuple[int, np.ndarray]]:
@@ -118,6 +124,15 @@ def is_cured(bad: Bad, arrays: tuple[Any, ...]) -> bool:
     within = {node.inputs[bad.slot]}
     parts = contributions(node, bad.g, operands=lambda _: seen, within=within)
     return all(np.isfinite(part).all() for slot, _, part in parts if slot == bad.slot)
+
+
+def is_enough(bad: Bad, cure: Cure) -> bool:
+    """Whether the whole gradient is finite with a cure."""
+    output: Any = bad.output
+    masked = where(np.logical_not(cure.replaced), bad.node.inputs[cure.slot], cure.fill)
+    end, _ = run(output, {}, {}, {(bad.node, cure.slot): masked})
+    passed = messages(end, bad.arrived[output])
+    return all(slot is None or np.isfinite(part).all() for _, _, slot, part in passed)
 
 
 def values_with(bad: Bad, arrays: list[Any]) -> dict[Value, Any]:

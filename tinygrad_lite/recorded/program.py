@@ -10,7 +10,7 @@ import numpy as np
 from ..ancestors import ancestors, between
 from ..arrays import describe
 from ..backward import leaf_gradients, seed
-from ..ops.nn import MASK
+from ..ops.nn import Drawn
 from ..tensor import Tensor
 from ..value import Value
 from .replay import ask_again, run
@@ -40,7 +40,8 @@ def program(
     >>> float(value), float(slope)
     (25.0, 20.0)
 
-    Raises: TypeError if `wrt` or `inputs` are no leaves of it, or the output requires no gradient;
+    Raises: TypeError if `wrt` or `inputs` are no leaves of it, or one of `wrt` or the output
+    requires no gradient;
     ValueError if it drew a mask, as dropout does, that is not among `inputs`, or the output is no
     scalar and no gradient is given. `run` raises TypeError for a Tensor or another dtype,
     ValueError for another number of arrays or another shape, RuntimeError where a truth comes out
@@ -48,12 +49,15 @@ def program(
     """
     one = isinstance(wrt, Tensor)
     wanted = (wrt,) if isinstance(wrt, Tensor) else tuple(wrt)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     start, leaves = seed(output, gradient), [v for v in ancestors([output]) if v.op is None]
     for x in (*wanted, *inputs):
         if not any(x is leaf for leaf in leaves):
             what = describe(x) if isinstance(x, Value) else type(x).__name__
             raise TypeError(f"program: {what} is no leaf of {describe(output)}")
-    masks = [v for v in leaves if v._name == MASK and not any(v is x for x in inputs)]
+    if constant := [x for x in wanted if not x.requires_grad]:
+        raise TypeError(f"program: {describe(constant[0])} requires no gradient, and is in wrt")
+    masks = [v for v in leaves if isinstance(v._name, Drawn) and not any(v is x for x in inputs)]
     if masks:
         raise ValueError(
             f"program: {describe(output)} drew a mask, which would be the same at each call; name "
@@ -70,7 +74,7 @@ def program(
         }
         data |= {x: x._array for x in changing if x._array is not recorded[x]}
         value, made = run(output, data, {}, {})
-        if otherwise := ask_again(made):
+        if otherwise := ask_again(output, made):
             raise RuntimeError(f"the program cannot be run for these arrays: {otherwise}")
         ends = [made.get(x, x) for x in wanted]
         found = leaf_gradients(value, start, between(value, set(ends)), set(ends))
@@ -88,6 +92,6 @@ def fitting(x: Tensor, array: Any) -> Any:
     found = np.asarray(array)
     if found.shape != x.shape:
         raise ValueError(f"{describe(x)} has that shape in the program, but got {found.shape}")
-    if found.dtype != x.dtype and np.ndim(array):
+    if found.dtype != x.dtype and type(array) not in (bool, int, float):
         raise TypeError(f"{describe(x)} has dtype {x.dtype} in the program, but got {found.dtype}")
     return found

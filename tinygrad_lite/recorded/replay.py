@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from ..ancestors import ancestors, place_in_order
-from ..arrays import describe
+from ..arrays import describe, freeze
 from ..operation import ERRORS, Op
 from ..ops.elementwise import add, subtract
 from ..tensor import Tensor
@@ -88,9 +89,12 @@ def replay(
     mapping gives. A branch is an `Edge` or `Node` of ``graph(output)``, a Tensor (all its uses), or
     a str or tuple: a scope, of whose results the uses outside it are meant, else a name.
 
-    Names, scopes and lines stay; only what depends on a change is computed. A leaf with new data
-    is another Tensor: the old one, given to `grad`, `wrt=` or `names=`, means it. What happens
-    outside of ops is not seen: numbers taken out, and random draws, as dropout's mask, stay.
+    Names, scopes and lines stay; only what depends on a change is computed. What was made again is
+    another Tensor: the old one, given to `grad`, `wrt=` or `names=`, means it. Second derivatives
+    are those of the gradient with the cut: what is stopped is no constant in them. What happens
+    outside of ops is not seen: numbers taken out, and random draws, as dropout's mask, stay. Where
+    the code asked whether a Tensor is true, or had one as an index, and the answer is now another,
+    there is a `ReplayWarning`.
 
     >>> from tinygrad_lite import Tensor, grad, replay
     >>> x, w = Tensor(2.0, requires_grad=True, name="x"), Tensor(3.0, requires_grad=True)
@@ -98,26 +102,35 @@ def replay(
     >>> y.item(), grad(y, x).item()
     (75.0, 30.0)
 
-    Raises: TypeError if `output` is no Tensor, or a branch none of these; ValueError where a name
-    means nothing or several things, what is ablated joins otherwise than by add or subtract, or a
-    shape no longer fits.
+    Raises: TypeError if `output` is no Tensor, a branch none of these, or new data would change
+    with the dtype of its leaf or requires a gradient; ValueError where a name means nothing or
+    several things, what is ablated joins otherwise than by add or subtract, or a shape no longer
+    fits.
     """
     if not isinstance(output, Tensor):
         raise TypeError(f"replay takes a Tensor, but got {type(output).__name__}")
     plan = Plan(output, names)
-    leaves = {plan.leaf(key): array for key, array in (data or {}).items()}
+    if not isinstance(data, Mapping | None):
+        raise TypeError(f"data maps leaves to new arrays, but is a {type(data).__name__}")
+    leaves: dict[Value, Any] = {}
+    for key, array in (data or {}).items():
+        leaf = plan.leaf(key)
+        if leaf in leaves:
+            raise ValueError(f"{plan.names.title(leaf)} is given new data twice")
+        leaves[leaf] = array
     cuts: dict[Value, set[int]] = {}
     for branch in listed(stop_gradient):
         for value, slot in plan.uses(branch):
             cuts.setdefault(value, set()).add(slot)
     given = ablate if isinstance(ablate, Mapping) else dict.fromkeys(listed(ablate))
-    replaced = {
-        use: plan.replacement(use, branch, instead)
-        for branch, instead in given.items()
-        for use in plan.uses(branch)
-    }
+    replaced: dict[Use, Value] = {}
+    for branch, instead in given.items():
+        for use in plan.uses(branch):
+            if use in replaced and instead is not None:
+                raise ValueError(f"ablate gives two things for {plan.names.title(use[0])}'s input")
+            replaced[use] = plan.replacement(use, branch, instead)
     result, made = run(output, leaves, cuts, replaced)
-    if otherwise := ask_again(made):
+    if otherwise := ask_again(output, made):
         warnings.warn(otherwise, ReplayWarning, stacklevel=2)
     return result
 
@@ -166,17 +179,15 @@ class Plan:
         or several things."""
         match branch:
             case Edge():
-                return [
-                    (
-                        computation_of(self.output, self.names).nodes[branch.target].tensor,
-                        branch.slot,
-                    )
-                ]
-            case Node():
-                return self.uses_of({branch.tensor}, repr(branch.name or branch.op))
-            case Value():
-                called = {v for v in self.values if is_meant_by(v, branch)}
-                return self.uses_of(called, describe(branch))
+                graph = computation_of(self.output, self.names)
+                ends = branch.source, branch.target, branch.slot
+                if all((e.source, e.target, e.slot) != ends for e in graph.edges):
+                    raise ValueError(f"{branch} is no edge of the graph of {describe(self.output)}")
+                return [(graph.nodes[branch.target].tensor, branch.slot)]
+            case Node() | Value():
+                meant = branch.tensor if isinstance(branch, Node) else branch
+                called = {v for v in self.values if is_meant_by(v, meant)}
+                return self.uses_of(called, describe(meant))
             case str() | tuple():
                 return self.uses_named(branch)
         raise TypeError(
@@ -239,56 +250,75 @@ def run(
             if v in data:
                 made[v] = stand_in(v, data[v])
             continue
-        inputs = tuple(
-            replaced.get((v, slot), made.get(x, x)) if isinstance(x, Value) else x
-            for slot, x in enumerate(v.inputs)
-        )
-        changed = [x is not old for x, old in zip(inputs, v.inputs, strict=True)]
-        if any(changed) or v in cuts:
-            arrays = tuple(
-                array_of(x) if new_here else array
-                for x, new_here, array in zip(inputs, changed, v.arrays, strict=True)
-            )
-            made[v] = again(v, Stopped(v.op, cuts[v]) if v in cuts else v.op, inputs, arrays)
+        uses = enumerate(v.inputs)
+        others = {slot: replaced.get((v, slot), made.get(x)) for slot, x in uses}
+        changed = {slot: x for slot, x in others.items() if x is not None}
+        if changed or v in cuts:
+            op = Stopped(v.op, cuts[v]) if v in cuts else v.op
+            made[v] = again(v, op, changed)
     result: Tensor = made.get(output, output)
     if result is not output and hasattr(output, "cotangent") and result.shape == output.shape:
         result.cotangent = output.cotangent
     return result, made
 
 
-def ask_again(made: Mapping[Value, Value]) -> str:
+def ask_again(output: Value, made: Mapping[Value, Value]) -> str:
     """What to say where a truth that was asked on the way now comes out otherwise; else empty."""
-    truths = {id(t): t for v in made for t in getattr(v, "truths", ())}
+    had = {x: a for v in made for x, a in zip(v.inputs, v.arrays, strict=True) if x in made}
+    place = place_in_order(output)
+    noted = {id(t): t for v in made for t in getattr(v, "truths", ())}
+    truths = {i: t for i, t in noted.items() if t.place < place and t.is_about(had)}
     answers = [(truth, truth.again(made)) for truth in truths.values()]
     for v, new_value in made.items():
         if hasattr(v, "truths"):
             new_value.truths = [truth.of(made) for truth in v.truths]
-    other = [(truth, now) for truth, now in answers if now is not None and now != truth.answer]
+    other = [(t, now) for t, now in answers if not (now is None or np.array_equal(now, t.answer))]
     if not other:
         return ""
     truth, now = other[0]
     file, line = truth.line
     more = f" ({len(other) - 1} more came out otherwise)" if len(other) > 1 else ""
-    return (
-        f"line {line} of {os.path.basename(file)} asked whether a Tensor was true: it was "
-        f"{truth.answer} when recorded, and is {now} in the replay, where the code might have "
-        f"gone another way{more}"
+    said = (
+        f"asked whether a Tensor was true: it was {truth.answer} when recorded, and is {now} in "
+        "the replay, where the code might have gone another way"
+        if truth.read is bool
+        else "used the values of a Tensor, as an index or other static argument, which are others "
+        "in the replay: it keeps those that were recorded"
     )
+    return f"line {line} of {os.path.basename(file)} {said}{more}"
 
 
 def stand_in(leaf: Value, data: Any) -> Any:
-    """A leaf with new data in the place of another."""
-    made = Tensor(array_of(data), leaf._requires_grad, name=leaf._name, dtype=leaf._array.dtype)
-    made.place, made.stands_for, made.scope = place_in_order(leaf), leaf, leaf.scope
+    """A leaf with new data in the place of another. Raises: TypeError or ValueError if the data
+    would change with the leaf's dtype, or lose a gradient."""
+    given, dtype = freeze(data), leaf._array.dtype
+    if not np.can_cast(given.dtype, dtype, "same_kind"):
+        raise TypeError(
+            f"{describe(leaf)} has dtype {dtype} in the computation, but the new data {given.dtype}"
+        )
+    with np.errstate(over="ignore"):
+        made = Tensor(given, leaf._requires_grad, name=leaf._name, dtype=dtype)
+    if np.any(np.isfinite(given) & ~np.isfinite(made._array)):
+        raise ValueError(f"the new data for {describe(leaf)} is too large for its dtype {dtype}")
+    made.scope = leaf.scope
+    return put_in_place(made, leaf)
+
+
+def put_in_place(made: Any, old: Value) -> Any:
+    """A value that stands for another, and for those that this stood for; it keeps none alive."""
+    made.place = place_in_order(old)
+    made.stands_for = (ref(old), *(x for x in getattr(old, "stands_for", ()) if x() is not None))
     return made
 
 
-def again(v: Value, op: Op, inputs: tuple[Any, ...], arrays: tuple[Any, ...]) -> Any:
-    """A value made again, from other inputs; computed only if their arrays are others."""
-    data = v._array
-    if any(one is not other for one, other in zip(arrays, v.arrays, strict=True)):
+def again(v: Value, op: Op, changed: Mapping[int, Value]) -> Any:
+    """A value made again, with other inputs in some slots; computed only if their arrays differ."""
+    inputs, arrays, data = list(v.inputs), list(v.arrays), v._array
+    for slot, x in changed.items():
+        inputs[slot], arrays[slot] = x, x._array
+    if any(x._array is not v.arrays[slot] for slot, x in changed.items()):
         try:
-            data = lock(op, op.compute(*arrays, **v.params), arrays)
+            data = lock(op, op.compute(*arrays, **v.params), tuple(arrays))
         except ERRORS as error:
             place = place_of(v.source)
             where = f" (line {place.source[1]})" if place else ""
@@ -297,6 +327,6 @@ def again(v: Value, op: Op, inputs: tuple[Any, ...], arrays: tuple[Any, ...]) ->
             ) from None
     wanted = any(isinstance(x, Value) and x._requires_grad for x in inputs)
     wanted = wanted and data.dtype.kind == "f"
-    made = new(v.__class__).record(data, op, inputs, arrays, v.params, wanted)
-    made._name, made.scope, made.source, made.place = v._name, v.scope, v.source, place_in_order(v)
-    return made
+    made = new(v.__class__).record(data, op, tuple(inputs), tuple(arrays), v.params, wanted)
+    made._name, made.scope, made.source = v._name, v.scope, v.source
+    return put_in_place(made, v)

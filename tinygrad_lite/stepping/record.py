@@ -128,7 +128,9 @@ class Record:
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
                 self.accumulated(edge.source).get(edge, part), edge.traffic, whole, numbers,
-                check_rule(op, slot, arrays, tensor.params, g, part) if self.check else None,
+                check_rule(op, slot, arrays, tensor.params, g, part)
+                if self.check and slot not in getattr(op, "stopped", ())
+                else None,
             )  # fmt: skip
 
     def sums(self, source: int) -> dict[Edge, np.ndarray]:

@@ -80,10 +80,16 @@ def formulas(op: Op, names: Sequence[str], arguments: Arguments) -> Callable[[in
 
 
 def template_of(op: Op, slot: int) -> str | None:
-    """The formula that an op was given for an input, if it was."""
+    """The formula that an op was given for an input, if it was. Raises: TypeError if it was given
+    neither one text nor one for each input."""
     if op.formula is None or isinstance(op.formula, str):
         return op.formula
-    return op.formula[slot] if slot < len(op.formula) else None
+    if not isinstance(op.formula, (list, tuple)) or len(op.formula) != len(op.inputs):
+        raise TypeError(
+            f"op {op.name}: formula= is one text, or one for each of {', '.join(op.inputs)}, but "
+            f"is {op.formula!r}"
+        )
+    return op.formula[0 if op.sequence else slot]
 
 
 def given(op: Op, template: str, names: Sequence[str], arguments: Arguments) -> str:
