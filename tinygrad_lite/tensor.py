@@ -104,8 +104,23 @@ SIGNS = {
     "pow": "**=", "matmul": "@=", "and": "&=", "or": "|=", "xor": "^=", "lshift": "<<=",
     "rshift": ">>=",
 }  # fmt: skip
+
+
+def between_arrays(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """The methods of an operator, by its name, and its reflected one: what they do without, by way
+    of `__array_ufunc__`, but at once, as every step of an optimiser takes them."""
+    compute = getattr(operator, f"__{name}__")
+    return (
+        lambda self, other: compute(self.view(np.ndarray), other),
+        lambda self, other: compute(other, self.view(np.ndarray)),
+    )
+
+
 for _name, _sign in SIGNS.items():
     setattr(Data, f"__i{_name}__", replace_in_place(_sign, _name))
+    _direct, _reflected = between_arrays(_name)
+    setattr(Data, f"__{_name}__", _direct)
+    setattr(Data, f"__r{_name}__", _reflected)
 
 
 class Tensor(Value):
