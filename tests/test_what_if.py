@@ -268,6 +268,7 @@ def test_where_there_are_no_scopes_that_is_said():
         ({"loss": lambda y: y}, ValueError, "is not a scalar"),
         ({}, ValueError, "is not a scalar"),
         ({"sweep": {"b3": ONES}}, ValueError, r"need the shape \(n, 4\), but have \(4,\)"),
+        ({"sweep": {"b3": np.ones((0, 4))}}, ValueError, "one array at least, but got none for b3"),
         ({"sweep": {"b9": ONES}}, ValueError, "'b9' is no leaf of the computation"),
         ({"sweep": {}}, ValueError, "a sweep is of one leaf, but got 0"),
         ({"sweep": {"b3": ONES, "b2": ONES}}, ValueError, "a sweep is of one leaf, but got 2"),

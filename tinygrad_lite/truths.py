@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 from weakref import ref
 
@@ -26,7 +27,7 @@ class Truth:
     """An answer, where it was asked, and the values that it was computed from by way of `ops`, each
     with its static parameters and its inputs: a place among the values, or an array."""
 
-    read: Callable[[Any], Any]  # how the answer comes from the last array
+    read: Callable[[Any], Any]  # how the answer comes from the last array: bool, or `digest`
     answer: Any
     line: tuple[str, int]
     place: int  # that of the Tensor: it says nothing of what was computed before
@@ -63,6 +64,11 @@ class Truth:
         return replace(self, values=moved, leaves=tuple(leaves))
 
 
+def digest(array: Any) -> tuple[Any, ...]:
+    """What tells an array from others, and is short."""
+    return array.shape, array.dtype.str, blake2b(array.tobytes()).digest()
+
+
 def note(t: Value, read: Callable[[Any], Any] = bool) -> None:
     """Note what is read of a Tensor, its truth or its values, on what it was computed from."""
     if not CONTEXT.get().recording:
@@ -92,6 +98,8 @@ def note(t: Value, read: Callable[[Any], Any] = bool) -> None:
     leaves = tuple(x._array if x.op is None else None for x in values)
     known = tuple(map(ref, values))
     truth = Truth(read, read(t._array), line, place_in_order(t), known, leaves, recipe)
-    for x in [x for x in values if x is not t] or values:
+    # A leaf outlives what is computed from it, so it notes only what needs no array of that.
+    whole = all(x.op is None or x in inner for x in values)
+    for x in [x for x in values if x is not t and (whole or x.op is not None)] or values:
         noted = [old for old in getattr(x, "truths", ()) if old.is_about({x: x._array})]
         x.truths = [*noted[-KEPT:], truth]

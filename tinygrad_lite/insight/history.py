@@ -88,7 +88,7 @@ class History(Chart):
     [(0, 2.0), (5, 0.0625), (10, 0.001953125)]
 
     Raises: TypeError if `wrt` is neither None nor a Tensor, or `every` or `shares_every` no
-    integer; ValueError if one of these is not positive.
+    integer; ValueError if one of these is not positive, or `by` is not as in `path_classes`.
     """
 
     numbers = ("wrt", "every", "shares_every", "rows")

@@ -185,7 +185,7 @@ def what_if(
     ('f', 12.0, 3.0, -9.0)
 
     Raises: as `flow`; ValueError for another `by`, both `loss` and `gradient`, or a sweep that
-    is not of one leaf, or whose arrays have another shape than it.
+    is not of one leaf, or has no arrays or arrays of another shape than it.
     """
     if by not in BRANCHES:
         raise ValueError(f"by is 'scope', 'skips' or 'edge', but got {by!r}")

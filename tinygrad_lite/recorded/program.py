@@ -31,7 +31,8 @@ def program(
     arrays come back, the gradients as a tuple in the order of `wrt` (one Tensor: one array).
 
     It is the recorded computation: numbers that were taken out of Tensors are constants in it.
-    Where a truth that the code asked of a Tensor comes out otherwise, it raises.
+    Where a truth that the code asked of a Tensor, or a Tensor that it had as an index, comes out
+    otherwise, it raises.
 
     >>> from tinygrad_lite import Tensor, program
     >>> x, w = Tensor(1.0), Tensor(3.0, requires_grad=True)
@@ -41,11 +42,10 @@ def program(
     (25.0, 20.0)
 
     Raises: TypeError if `wrt` or `inputs` are no leaves of it, or one of `wrt` or the output
-    requires no gradient;
-    ValueError if it drew a mask, as dropout does, that is not among `inputs`, or the output is no
-    scalar and no gradient is given. `run` raises TypeError for a Tensor or another dtype,
-    ValueError for another number of arrays or another shape, RuntimeError where a truth comes out
-    otherwise.
+    requires no gradient; ValueError if it drew a mask, as dropout does, that is not among `inputs`,
+    or the output is no scalar and no gradient is given. `run` raises TypeError for a Tensor or
+    another dtype (a Python number may be cast), ValueError for another number of arrays or another
+    shape, RuntimeError where a truth comes out otherwise.
     """
     one = isinstance(wrt, Tensor)
     wanted = (wrt,) if isinstance(wrt, Tensor) else tuple(wrt)
