@@ -155,6 +155,12 @@ def test_a_sweep_is_the_code_run_again():
         assert point.gradient == grad(network(other), other).data
 
 
+def test_no_two_arrays_of_a_sweep_are_called_the_same():
+    x = Tensor([1.0, 2.0], requires_grad=True, name="x")
+    curve = what_if((x * x).sum(), x, sweep={x: x.data * np.array([[0.0], [2.0]])}).curve
+    assert [p.name for p in curve] == ["x (0), changed by 2.24", "x (1), changed by 2.24"]
+
+
 def test_a_loss_sees_the_leaf_that_is_swept():
     w = Tensor(2.0, requires_grad=True, name="w")
     found = what_if(w * w, w, loss=lambda y: y + 3.0 * w * w, sweep={w: [1.0, 5.0]})

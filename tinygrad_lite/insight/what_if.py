@@ -291,8 +291,8 @@ class Question:
             )
         if not len(arrays):
             raise ValueError(f"a sweep needs one array at least, but got none for {title}")
-        for array in arrays:
-            yield changed(title, wide(array) - array_had(self.plan, leaf)), leaf, array
+        for i, array in enumerate(arrays):
+            yield changed(title, i, wide(array) - array_had(self.plan, leaf)), leaf, array
 
     def point(self, name: str, leaf: Value, array: np.ndarray) -> Point:
         """What would be with another array in a leaf."""
@@ -324,12 +324,12 @@ def skipping(graph: Computation, edge: Edge) -> str:
     return "skipped" if computed else ""
 
 
-def changed(title: str, change: np.ndarray) -> str:
-    """What a leaf is called that was changed by an array."""
+def changed(title: str, i: int, change: np.ndarray) -> str:
+    """What a leaf is called that was changed by an array, the i-th of a sweep."""
     low, high = change.min(initial=math.inf), change.max(initial=-math.inf)
     if high - low <= 1e-9 * abs(high):
         return f"{title} {'-' if high < 0 else '+'} {number(abs(high))}"
-    return f"{title} changed by {number(norm(change))}"
+    return f"{title} ({i}), changed by {number(norm(change))}"
 
 
 def share_of(part: np.ndarray, whole: np.ndarray) -> float | None:
