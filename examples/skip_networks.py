@@ -61,8 +61,6 @@ def random_parameters(rng):
 
 
 x, t1, t2, t3 = random_parameters(np.random.default_rng(34))
-parameters = t1 + t2 + t3
-
 z, y, F, G = networks(x, t1, t2, t3)
 print("F(x) =", F.data.round(3))
 print("G(x) =", G.data.round(3))
@@ -76,18 +74,8 @@ print("G(x) =", G.data.round(3))
 
 # %%
 v = np.ones(4)
-
-
-def gradients(output, parameters):
-    for t in parameters:
-        t.zero_grad()
-    output.backward(v)
-    return [t.grad for t in parameters]
-
-
-dF = gradients(F, parameters)
-dG = gradients(G, parameters)
-
+F.backward(v)
+G.backward(v)
 print()
 save(graph(F), "F.svg")
 save(graph(G), "G.svg")
@@ -107,6 +95,9 @@ save(graph(G), "G.svg")
 
 
 # %%
+norm = np.linalg.norm
+
+
 def d(output, t, cotangent=v):
     """The gradient with respect to all of t, W and b, as one vector."""
     return np.concatenate([g.data.ravel() for g in grad(output, t, cotangent)])
@@ -157,13 +148,11 @@ for identity in variants[0]:
 
 # %%
 W1, _ = t1
-print()
 over_skip, deep = found = paths(G, wrt=W1)
-print(found)
-
+print(f"\n{found}")
 assert np.isclose(over_skip.share + deep.share, 1)
-assert np.array_equal(deep.contribution, dF[0])  # the deep path brings the gradient of F
-assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # and the skip that of y
+assert np.array_equal(deep.contribution, grad(F, W1, v).data)  # the deep path is that of F
+assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # the skip that of y
 
 # %% [markdown]
 # A negative share means that this path pulls against the gradient that the two make
@@ -175,10 +164,9 @@ assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # and the sk
 # x, an outer product, and so is each part of it.)
 
 # %%
-print()
-print(compare(F, G))
-print()
-save(compare(F, G), "compare.svg")
+both = compare(F, G)
+print(f"\n{both}\n")
+save(both, "compare.svg")
 
 # %% [markdown]
 # The flow is the share of the gradient of W1 that each edge of the network carries, summed over
@@ -191,34 +179,26 @@ save(flow(G, wrt=W1), "flow.svg")
 # %% [markdown]
 # ## Saturate f3
 #
-# The course says that the skip prevents the gradient from vanishing in f3. Add 20 to b3: f3
-# is then on the flat end of the sigmoid, and next to nothing gets through it. F stops
-# learning altogether. G keeps, for t1 and t2, the part over the skip; for t3 it has no more
-# than F. (What was recorded is computed again, with another b3.)
+# The course says that the skip prevents the gradient from vanishing in f3. Compute F and G again
+# with b3 + 20: f3 is then on the flat end of the sigmoid, and next to nothing gets through it. F
+# stops learning. G keeps, for t1 and t2, the part over the skip; for t3 it has no more than F.
 
 # %%
 _, b3 = t3
-F_saturated, G_saturated = (replay(output, {b3: b3.data + 20}) for output in (F, G))
-saturated = compare(F_saturated, G_saturated)
-print("\nWith b3 + 20")
-print(saturated)
+F_flat, G_flat = (replay(output, {b3: b3.data + 20}) for output in (F, G))
+print(f"\nWith b3 + 20\n{compare(F_flat, G_flat)}\n")
+save(graph(F_flat), "F_saturated.svg")
+save(graph(G_flat), "G_saturated.svg")
 
-skip = [s.data for s in grad(y, t1 + t2, v)]  # for t3 there is none: the skip avoids f3
-dG_saturated = [g.data for g in grad(G_saturated, parameters, v)]
-assert all(row.first.norm < 1e-6 for row in saturated.rows)
-assert all(np.allclose(g, s, rtol=0, atol=1e-6) for g, s in zip(dG_saturated, skip, strict=False))
-
-print()
-save(graph(F_saturated), "F_saturated.svg")
-save(graph(G_saturated), "G_saturated.svg")
+assert all(norm(d(F_flat, t)) < 1e-6 for t in (t1, t2, t3))
+assert all(norm(d(G_flat, t) - d(y, t)) < 1e-6 for t in (t1, t2))  # over the skip alone
 
 # %% [markdown]
 # Before and after hide what lies between. On the way |dG| for W1 first falls: f3 then passes on
 # more gradient than before, and that opposes the part over the skip.
 
 # %%
-print()
-print(what_if(G, wrt=W1, sweep={b3: np.add.outer(np.arange(0.0, 21, 2), b3.data)}))
+print(f"\n{what_if(G, wrt=W1, sweep={b3: np.add.outer(np.arange(0.0, 21, 2), b3.data)})}")
 
 # %% [markdown]
 # ## Stop f3, or leave it out
@@ -231,34 +211,23 @@ print(what_if(G, wrt=W1, sweep={b3: np.add.outer(np.arange(0.0, 21, 2), b3.data)
 # ablated, it is gone, and the gradient shrinks. So "what if f3 were not there" has two answers.
 
 # %%
-print()
-print(what_if(G, wrt=W1))
-print()
+print(f"\n{what_if(G, wrt=W1)}\n")
 print(what_if(G, wrt=W1, loss=lambda y: (y * y).sum() / 2))
 
 # %% [markdown]
 # ## How usual is this?
 #
-# The weights above were picked. Over 300 random ones: how often the two paths pull against each
-# other (at an angle of more than 90 degrees: about as often as not), and how often the skip
-# leaves G with a smaller gradient than F has (rarely: mostly the part over the skip is much the
-# larger of the two).
+# The weights above were picked. Over 300 random ones the two paths pull against each other (at an
+# angle of more than 90 degrees) about as often as not, and the skip rarely leaves G with a smaller
+# gradient than F has: mostly the part over the skip is much the larger of the two.
 
 # %%
-norm = np.linalg.norm
-
-
-def cosine(a, b):
-    return np.sum(a * b) / (norm(a) * norm(b))
-
-
-rng = np.random.default_rng(0)
-oppose, smaller = [], []
+rng, oppose, smaller = np.random.default_rng(0), [], []
 for _ in range(300):
     inputs = random_parameters(rng)
     _, other_y, other_F, _ = networks(*inputs)
     parts = [(d(other_F, t), d(other_y, t)) for t in inputs[1:3]]  # deep and skip; t1 and t2
-    oppose.append([cosine(deep, over) < 0 for deep, over in parts])
+    oppose.append([np.vdot(deep, over) < 0 for deep, over in parts])
     smaller.append([norm(deep + over) < norm(deep) for deep, over in parts])
 
 print("\nOver 300 random weights                t1     t2")

@@ -23,8 +23,9 @@ from ..ops import (
     sum,
 )
 from ..ops import convolve as plain_convolve
+from ..recorded import rerun
 from ..tensor import Tensor
-from . import apply, convolve, deferred, functions, walk
+from . import apply, convolve, deferred, functions, remake, walk
 
 # (where, the slot's name there, what fills it)
 SLOTS: list[tuple[Any, str, Any]] = [
@@ -45,6 +46,8 @@ SLOTS: list[tuple[Any, str, Any]] = [
     (broadcast_to, "forward", functions.broadcast_to),
     (ancestors, "between", walk.between),
     (value, "next_index", deferred.next_index),
+    (value, "lock", apply.hold),
+    (rerun, "remake", remake.remake),
     (calculus, "recorded_gradients", deferred.defer),
     (plain_convolve, "correlate", convolve.correlate),
     (plain_convolve, "correlate_image", convolve.correlate_image),

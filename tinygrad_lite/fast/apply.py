@@ -32,11 +32,28 @@ def count_references() -> tuple[int, int]:
     return sys.getrefcount(owner), sys.getrefcount(base)
 
 
+def references(data: Any) -> int:
+    """What sys.getrefcount says of what a function was given, and nothing else holds."""
+    return sys.getrefcount(data)
+
+
 ALONE, BASE_ALONE = count_references()
+GIVEN_ALONE = references(np.empty(2))
 
 
 def hold(op: Op, data: Any, arrays: Any) -> Any:
-    """`lock` without a copy of a view into memory that nobody else holds."""
+    """`lock` without a copy of memory that nobody else holds: a replay takes 0.7 times the time."""
+    if data.__class__ in SCALARS:
+        return data
+    if (
+        data.__class__ is ndarray
+        and data.base is None
+        and data.dtype in FLOATS
+        and data.ndim
+        and sys.getrefcount(data) <= GIVEN_ALONE
+    ):
+        data.setflags(False)  # type: ignore[call-arg]
+        return data
     base = getattr(data, "base", None)
     if base.__class__ is ndarray and base.base is None and sys.getrefcount(base) <= BASE_ALONE:
         base.setflags(write=False)

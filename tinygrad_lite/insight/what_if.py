@@ -27,7 +27,8 @@ from ..drawing.table import Table, percent
 from ..recorded.joins import Use
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Computation, Edge, computation_of
-from ..recorded.replay import Plan, ReplayWarning, ask_again, is_sum, run
+from ..recorded.replay import Plan, ReplayWarning, ask_again, is_sum
+from ..recorded.rerun import rerun
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
@@ -219,6 +220,7 @@ class Question:
 
     def __init__(self, output: Tensor, whole: Flow, plan: Plan) -> None:
         self.output, self.whole, self.plan = output, whole, plan
+        self.computation = ancestors([whole.trace.output])
         self.otherwise: list[str] = []  # where the code might have gone another way
         self.gradient, _ = self.replayed()
 
@@ -230,7 +232,8 @@ class Question:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The gradient after a change, and the change of the output."""
         asked = self.whole.trace
-        end, made = run(asked.output, data, cuts, replaced)
+        made = rerun(self.computation, data, cuts, replaced)
+        end = made.get(asked.output, asked.output)
         if otherwise := ask_again(asked.output, made):
             self.otherwise.append(otherwise)
         with no_grad():

@@ -22,7 +22,7 @@ from ..value import Value
 from .expressions import ATOM, nested_call
 from .joins import Use
 from .names import Names
-from .replay import run
+from .rerun import rerun
 
 FILLS = (1.0, 0.5, 2.0, 1e-6)  # at one of them almost every function has a derivative
 
@@ -130,8 +130,8 @@ def is_enough(bad: Bad, cure: Cure) -> bool:
     """Whether the whole gradient is finite with a cure."""
     output: Any = bad.output
     masked = where(np.logical_not(cure.replaced), bad.node.inputs[cure.slot], cure.fill)
-    end, _ = run(output, {}, {}, {(bad.node, cure.slot): masked})
-    passed = messages(end, bad.arrived[output])
+    made = rerun(ancestors([output]), {}, {}, {(bad.node, cure.slot): masked})
+    passed = messages(made[output], bad.arrived[output])
     return all(slot is None or np.isfinite(part).all() for _, _, slot, part in passed)
 
 

@@ -13,7 +13,8 @@ from ..backward import leaf_gradients, seed
 from ..ops.nn import Drawn
 from ..tensor import Tensor
 from ..value import Value
-from .replay import ask_again, run
+from .replay import ask_again
+from .rerun import rerun
 
 Program = Callable[..., tuple[Any, Any]]
 
@@ -50,7 +51,8 @@ def program(
     one = isinstance(wrt, Tensor)
     wanted = (wrt,) if isinstance(wrt, Tensor) else tuple(wrt)
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    start, leaves = seed(output, gradient), [v for v in ancestors([output]) if v.op is None]
+    start, computation = seed(output, gradient), ancestors([output])
+    leaves = [v for v in computation if v.op is None]
     for x in (*wanted, *inputs):
         if not any(x is leaf for leaf in leaves):
             what = describe(x) if isinstance(x, Value) else type(x).__name__
@@ -73,9 +75,10 @@ def program(
             x: fitting(x, array) for x, array in zip(inputs, arrays, strict=True)
         }
         data |= {x: x._array for x in changing if x._array is not recorded[x]}
-        value, made = run(output, data, {}, {})
+        made = rerun(computation, data, {}, {})
         if otherwise := ask_again(output, made):
             raise RuntimeError(f"the program cannot be run for these arrays: {otherwise}")
+        value = made.get(output, output)
         ends = [made.get(x, x) for x in wanted]
         found = leaf_gradients(value, start, between(value, set(ends)), set(ends))
         zeros = (np.zeros_like(x._array) for x in ends)

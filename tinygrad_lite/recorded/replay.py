@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from functools import cached_property
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
 from ..ancestors import ancestors, place_in_order
-from ..arrays import describe, freeze
-from ..operation import ERRORS, Op
+from ..arrays import describe
 from ..ops.elementwise import add, subtract
 from ..tensor import Tensor
 from ..updated import is_meant_by
-from ..value import Value, lock, new
+from ..value import Value
 from .joins import Use
-from .lines import place_of
 from .names import Names, names_of
 from .nodes import Edge, Node, computation_of
+from .rerun import rerun
 
 Branch = Edge | Node | Tensor | str | tuple[str, ...]
 
@@ -36,41 +34,9 @@ class ReplayWarning(UserWarning):
     """The code that was recorded would have gone another way for what a replay was given."""
 
 
-class Stopped(Op):
-    """An op through some slots of which no gradient passes; its values are those of `whole`."""
-
-    def __init__(self, whole: Op, slots: Iterable[int]) -> None:
-        vars(self).update(vars(whole))
-        self.whole, self.stopped = whole, frozenset(slots)
-        self.linear = self.elementwise = self.batched = False
-        if self.sequence:
-            self.rules = [self.joint_rule]
-        else:
-            self.rules = [
-                self.cut(i) if i in self.stopped else r for i, r in enumerate(whole.rules)
-            ]
-
-    def cut(self, slot: int) -> Any:
-        """The rule of a slot that is stopped."""
-        return lambda g, out, *inputs, **_: np.zeros_like(array_of(inputs[slot]))
-
-    def joint_rule(self, g: Any, out: Any, inputs: Any, **static: Any) -> list[Any]:
-        """The rule of a list of inputs, zeros for those that are stopped."""
-        parts = self.whole.rules[0](g, out, inputs, **static)  # type: ignore[misc]
-        zeros = (np.zeros_like(array_of(x)) for x in inputs)
-        return [
-            z if i in self.stopped else p for i, (p, z) in enumerate(zip(parts, zeros, strict=True))
-        ]
-
-
 def is_sum(value: Value) -> bool:
     """Whether it was made by add or subtract, stopped or not."""
     return getattr(value.op, "whole", value.op) in (add, subtract)
-
-
-def array_of(x: Any) -> Any:
-    """The array of a value, or what is one."""
-    return x._array if isinstance(x, Value) else x
 
 
 def replay(
@@ -129,7 +95,10 @@ def replay(
             if use in replaced and given is ablate:
                 raise ValueError(f"ablate gives two things for {plan.names.title(use[0])}'s input")
             replaced[use] = plan.replacement(use, branch, instead)
-    result, made = run(output, leaves, cuts, replaced)
+    made = rerun(plan.values, leaves, cuts, replaced)
+    result: Tensor = made.get(output, output)
+    if result is not output and hasattr(output, "cotangent") and result.shape == output.shape:
+        result.cotangent = output.cotangent
     if otherwise := ask_again(output, made):
         warnings.warn(otherwise, ReplayWarning, stacklevel=2)
     return result
@@ -236,42 +205,18 @@ class Plan:
         return instead if isinstance(instead, Tensor) else Tensor(instead, name=None)
 
 
-def run(
-    output: Tensor,
-    data: Mapping[Value, Any],
-    cuts: Mapping[Value, Iterable[int]],
-    replaced: Mapping[Use, Value],
-) -> tuple[Tensor, dict[Value, Any]]:
-    """The output of the computation with these leaves, cut and replaced uses, and what was made in
-    the place of each value."""
-    made: dict[Value, Any] = {}
-    for v in ancestors([output]):
-        if v.op is None:
-            if v in data:
-                made[v] = stand_in(v, data[v])
-            continue
-        uses = enumerate(v.inputs)
-        others = {slot: replaced.get((v, slot), made.get(x)) for slot, x in uses}
-        changed = {slot: x for slot, x in others.items() if x is not None}
-        if changed or v in cuts:
-            op = Stopped(v.op, cuts[v]) if v in cuts else v.op
-            made[v] = again(v, op, changed)
-    result: Tensor = made.get(output, output)
-    if result is not output and hasattr(output, "cotangent") and result.shape == output.shape:
-        result.cotangent = output.cotangent
-    return result, made
-
-
 def ask_again(output: Value, made: Mapping[Value, Value]) -> str:
     """What to say where a truth that was asked on the way now comes out otherwise; else empty."""
+    asked = [v for v in made if hasattr(v, "truths")]
+    if not asked:
+        return ""
     had = {x: a for v in made for x, a in zip(v.inputs, v.arrays, strict=True) if x in made}
     place = place_in_order(output)
-    noted = {id(t): t for v in made for t in getattr(v, "truths", ())}
+    noted = {id(t): t for v in asked for t in v.truths}
     truths = {i: t for i, t in noted.items() if t.place < place and t.is_about(had)}
     answers = [(truth, truth.again(made)) for truth in truths.values()]
-    for v, new_value in made.items():
-        if hasattr(v, "truths"):
-            new_value.truths = [truth.of(made) for truth in v.truths]
+    for v in asked:
+        made[v].truths = [truth.of(made) for truth in v.truths]
     other = [(t, now) for t, now in answers if now is not None and now != t.answer]
     if not other:
         return ""
@@ -286,47 +231,3 @@ def ask_again(output: Value, made: Mapping[Value, Value]) -> str:
         "in the replay: it keeps those that were recorded"
     )
     return f"line {line} of {os.path.basename(file)} {said}{more}"
-
-
-def stand_in(leaf: Value, data: Any) -> Any:
-    """A leaf with new data in the place of another. Raises: TypeError or ValueError if the data
-    would change with the leaf's dtype, or lose a gradient."""
-    given, dtype = freeze(data), leaf._array.dtype
-    if not np.can_cast(given.dtype, dtype, "same_kind"):
-        raise TypeError(
-            f"{describe(leaf)} has dtype {dtype} in the computation, but the new data {given.dtype}"
-        )
-    with np.errstate(over="ignore"):
-        made = Tensor(given, leaf._requires_grad, name=leaf._name, dtype=dtype)
-    if np.any(np.isfinite(given) & ~np.isfinite(made._array)):
-        raise ValueError(f"the new data for {describe(leaf)} is too large for its dtype {dtype}")
-    made.scope = leaf.scope
-    return put_in_place(made, leaf)
-
-
-def put_in_place(made: Any, old: Value) -> Any:
-    """A value that stands for another, and for those that this stood for; it keeps none alive."""
-    made.place = place_in_order(old)
-    made.stands_for = (ref(old), *(x for x in getattr(old, "stands_for", ()) if x() is not None))
-    return made
-
-
-def again(v: Value, op: Op, changed: Mapping[int, Value]) -> Any:
-    """A value made again, with other inputs in some slots; computed only if their arrays differ."""
-    inputs, arrays, data = list(v.inputs), list(v.arrays), v._array
-    for slot, x in changed.items():
-        inputs[slot], arrays[slot] = x, x._array
-    if any(x._array is not v.arrays[slot] for slot, x in changed.items()):
-        try:
-            data = lock(op, op.compute(*arrays, **v.params), tuple(arrays))
-        except ERRORS as error:
-            place = place_of(v.source)
-            where = f" (line {place.source[1]})" if place else ""
-            raise type(error)(
-                f"{op.explain(error, inputs, v.params)}{where}, in the replay"
-            ) from None
-    wanted = any(isinstance(x, Value) and x._requires_grad for x in inputs)
-    wanted = wanted and data.dtype.kind == "f"
-    made = new(v.__class__).record(data, op, tuple(inputs), tuple(arrays), v.params, wanted)
-    made._name, made.scope, made.source = v._name, v.scope, v.source
-    return put_in_place(made, v)
