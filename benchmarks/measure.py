@@ -16,6 +16,7 @@ from .data import data
 
 ENGINES = {  # name in tables: (module of this package, library it needs)
     "tinygrad_lite": ("on_tinygrad_lite", "tinygrad_lite"),
+    "program": ("on_program", "tinygrad_lite"),
     "NumPy": ("on_numpy", "numpy"),
     "limit": ("on_numpy_limit", "numpy"),
     "autograd": ("on_autograd", "autograd"),

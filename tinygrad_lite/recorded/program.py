@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..ancestors import ancestors, between
-from ..arrays import describe
-from ..backward import leaf_gradients, seed
+from ..ancestors import ancestors
+from ..arrays import describe, refuse_loss
+from ..backward import seed
 from ..ops.nn import Drawn
 from ..tensor import Tensor
 from ..value import Value
-from .replay import ask_again
-from .rerun import rerun
+from . import rerun
 
 Program = Callable[..., tuple[Any, Any]]
 
@@ -65,25 +64,16 @@ def program(
             f"program: {describe(output)} drew a mask, which would be the same at each call; name "
             "it among inputs= and give a new one, or make the program outside of training"
         )
-    recorded = {leaf: leaf._array for leaf in leaves}
-    changing = [leaf for leaf in leaves if not any(leaf is x for x in inputs)]
+    run = rerun.passes(output, computation, start, wanted, inputs)
 
     def run_again(*arrays: Any) -> tuple[Any, Any]:
         if len(arrays) != len(inputs):
             raise ValueError(f"the program takes {len(inputs)} arrays, but got {len(arrays)}")
-        data: dict[Any, Any] = {
-            x: fitting(x, array) for x, array in zip(inputs, arrays, strict=True)
-        }
-        data |= {x: x._array for x in changing if x._array is not recorded[x]}
-        made = rerun(computation, data, {}, {})
-        if otherwise := ask_again(output, made):
+        data = [fitting(x, a) for x, a in zip(inputs, arrays, strict=True)]
+        value, gradients, otherwise = run(data)
+        if otherwise:
             raise RuntimeError(f"the program cannot be run for these arrays: {otherwise}")
-        value = made.get(output, output)
-        ends = [made.get(x, x) for x in wanted]
-        found = leaf_gradients(value, start, between(value, set(ends)), set(ends))
-        zeros = (np.zeros_like(x._array) for x in ends)
-        gradients = tuple(np.array(found.get(x, z)) for x, z in zip(ends, zeros, strict=True))
-        return np.array(value._array), gradients[0] if one else gradients
+        return value, gradients[0] if one else tuple(gradients)
 
     return run_again
 
@@ -92,9 +82,12 @@ def fitting(x: Tensor, array: Any) -> Any:
     """An array in the place of an input. Raises: TypeError or ValueError if it does not fit."""
     if isinstance(array, Value):
         raise TypeError(f"the program takes arrays, but got a Tensor for {describe(x)}; pass .data")
+    refuse_loss(array)
     found = np.asarray(array)
     if found.shape != x.shape:
         raise ValueError(f"{describe(x)} has that shape in the program, but got {found.shape}")
-    if found.dtype != x.dtype and type(array) not in (bool, int, float):
+    if type(array) in (bool, int, float):
+        found = rerun.fit(x, array)
+    if found.dtype != x.dtype:
         raise TypeError(f"{describe(x)} has dtype {x.dtype} in the program, but got {found.dtype}")
-    return found
+    return found if found.ndim else found[()]

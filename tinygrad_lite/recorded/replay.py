@@ -8,7 +8,6 @@ draws stay as they were.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Set
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ancestors import ancestors, place_in_order
+from ..ancestors import ancestors
 from ..arrays import describe
 from ..ops.elementwise import add, subtract
 from ..tensor import Tensor
@@ -25,7 +24,7 @@ from ..value import Value
 from .joins import Use
 from .names import Names, names_of
 from .nodes import Edge, Node, computation_of
-from .rerun import rerun
+from .rerun import ask_again, rerun
 
 Branch = Edge | Node | Tensor | str | tuple[str, ...]
 
@@ -203,31 +202,3 @@ class Plan:
                 )
             instead = np.zeros(x._array.shape, x._array.dtype)
         return instead if isinstance(instead, Tensor) else Tensor(instead, name=None)
-
-
-def ask_again(output: Value, made: Mapping[Value, Value]) -> str:
-    """What to say where a truth that was asked on the way now comes out otherwise; else empty."""
-    asked = [v for v in made if hasattr(v, "truths")]
-    if not asked:
-        return ""
-    had = {x: a for v in made for x, a in zip(v.inputs, v.arrays, strict=True) if x in made}
-    place = place_in_order(output)
-    noted = {id(t): t for v in asked for t in v.truths}
-    truths = {i: t for i, t in noted.items() if t.place < place and t.is_about(had)}
-    answers = [(truth, truth.again(made)) for truth in truths.values()]
-    for v in asked:
-        made[v].truths = [truth.of(made) for truth in v.truths]
-    other = [(t, now) for t, now in answers if now is not None and now != t.answer]
-    if not other:
-        return ""
-    truth, now = other[0]
-    file, line = truth.line
-    more = f" ({len(other) - 1} more came out otherwise)" if len(other) > 1 else ""
-    said = (
-        f"asked whether a Tensor was true: it was {truth.answer} when recorded, and is {now} in "
-        "the replay, where the code might have gone another way"
-        if truth.read is bool
-        else "used the values of a Tensor, as an index or other static argument, which are others "
-        "in the replay: it keeps those that were recorded"
-    )
-    return f"line {line} of {os.path.basename(file)} {said}{more}"

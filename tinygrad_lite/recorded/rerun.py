@@ -4,20 +4,26 @@ of a bad gradient stand on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from .. import backward
 from .. import value as ground
+from ..ancestors import between, place_in_order
 from ..arrays import describe, freeze
 from ..operation import ERRORS, Op
-from ..tensor import Tensor
 from ..value import Value, new
 from .joins import Use
 from .lines import place_of
+
+# What runs a computation and its reverse pass again: from arrays to the value, the gradients, and
+# what `ask_again` says.
+Passes = Callable[[Sequence[Any]], tuple[Any, list[Any], str]]
 
 
 class Stopped(Op):
@@ -79,20 +85,81 @@ def rerun(
     return made
 
 
+def ask_again(output: Value, made: Mapping[Value, Value]) -> str:
+    """What to say where a truth that was asked on the way now comes out otherwise; else empty."""
+    asked = [v for v in made if hasattr(v, "truths")]
+    if not asked:
+        return ""
+    had = {x: a for v in made for x, a in zip(v.inputs, v.arrays, strict=True) if x in made}
+    place = place_in_order(output)
+    noted = {id(t): t for v in asked for t in v.truths}
+    truths = {i: t for i, t in noted.items() if t.place < place and t.is_about(had)}
+    answers = [(truth, truth.again(made)) for truth in truths.values()]
+    for v in asked:
+        made[v].truths = [truth.of(made) for truth in v.truths]
+    other = [(t, now) for t, now in answers if now is not None and now != t.answer]
+    if not other:
+        return ""
+    truth, now = other[0]
+    file, line = truth.line
+    more = f" ({len(other) - 1} more came out otherwise)" if len(other) > 1 else ""
+    said = (
+        f"asked whether a Tensor was true: it was {truth.answer} when recorded, and is {now} in "
+        "the replay, where the code might have gone another way"
+        if truth.read is bool
+        else "used the values of a Tensor, as an index or other static argument, which are others "
+        "in the replay: it keeps those that were recorded"
+    )
+    return f"line {line} of {os.path.basename(file)} {said}{more}"
+
+
+def passes(
+    output: Value,
+    computation: Sequence[Value],
+    start: Any,
+    wanted: Sequence[Value],
+    inputs: Sequence[Value],
+) -> Passes:
+    """What computes an output and its gradients again, for arrays in the place of `inputs` and the
+    data that the other leaves have by then: its value, the gradients of `wanted`, and what
+    `ask_again` says. The arrays are nobody else's."""
+    recorded = {v: v._array for v in computation if v.op is None}
+    others = [leaf for leaf in recorded if leaf not in set(inputs)]
+
+    def run(arrays: Sequence[Any]) -> tuple[Any, list[Any], str]:
+        data: dict[Any, Any] = dict(zip(inputs, arrays, strict=True))
+        data |= {x: x._array for x in others if x._array is not recorded[x]}
+        made = rerun(computation, data, {}, {})
+        value, ends = made.get(output, output), [made.get(x, x) for x in wanted]
+        within = between(value, set(ends))
+        found = backward.leaf_gradients(value, start, within, set(ends))
+        zeros = (np.zeros_like(x._array) for x in ends)
+        gradients = [np.array(found.get(x, z)) for x, z in zip(ends, zeros, strict=True)]
+        return np.array(value._array), gradients, ask_again(output, made)
+
+    return run
+
+
 def stand_in(leaf: Value, data: Any) -> Any:
-    """A leaf with new data in the place of another. Raises: TypeError or ValueError if the data
-    would change with the leaf's dtype, or lose a gradient."""
+    """A leaf with new data in the place of another."""
+    made = new(leaf.__class__).record(fit(leaf, data), requires_grad=leaf._requires_grad)
+    made._name, made.scope = leaf._name, leaf.scope
+    return put_in_place(made, leaf)
+
+
+def fit(leaf: Value, data: Any) -> Any:
+    """New data in the dtype of a leaf. Raises: TypeError or ValueError if it would change with
+    that, or lose a gradient."""
     given, dtype = freeze(data), leaf._array.dtype
     if not np.can_cast(given.dtype, dtype, "same_kind"):
         raise TypeError(
             f"{describe(leaf)} has dtype {dtype} in the computation, but the new data {given.dtype}"
         )
     with np.errstate(over="ignore"):
-        made = Tensor(given, leaf._requires_grad, name=leaf._name, dtype=dtype)
-    if np.any(np.isfinite(given) & ~np.isfinite(made._array)):
+        found = given if given.dtype == dtype else freeze(given, dtype)
+    if found is not given and np.any(np.isfinite(given) & ~np.isfinite(found)):
         raise ValueError(f"the new data for {describe(leaf)} is too large for its dtype {dtype}")
-    made.scope = leaf.scope
-    return put_in_place(made, leaf)
+    return found
 
 
 def put_in_place(made: Any, old: Value) -> Any:

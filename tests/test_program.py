@@ -1,0 +1,242 @@
+"""Programs as straight-line code: what `backward` gives, for arrays that were never recorded."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from test_replay import random_program
+
+import tinygrad_lite as tl
+from tinygrad_lite import Tensor, grad, op, program, tanh
+from tinygrad_lite.fast import straight
+
+
+def leaf(*shape, seed=0, name=None, dtype=float):
+    data = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    return Tensor(data, requires_grad=True, name=name)
+
+
+def assert_program_is(f, *shapes, wrt=None, dtype=float, seeds=(1, 2, 3)):
+    """The program of f, recorded once, gives what f and grad give for other arrays."""
+    eps = 5000 * np.finfo(dtype).eps
+    inputs = [leaf(*shape, seed=100 + i, dtype=dtype) for i, shape in enumerate(shapes)]
+    chosen = range(len(shapes)) if wrt is None else wrt
+    run = program(f(*inputs), [inputs[i] for i in chosen], inputs)
+    for seed in seeds:
+        fresh = [leaf(*shape, seed=10 * seed + i, dtype=dtype) for i, shape in enumerate(shapes)]
+        before = [np.array(t.data) for t in fresh]
+        value, gradients = run(*(t.data for t in fresh))
+        y = f(*fresh)
+        np.testing.assert_allclose(value, y.data, rtol=eps)
+        for g, right in zip(gradients, grad(y, [fresh[i] for i in chosen]), strict=True):
+            assert g.shape == right.shape
+            assert g.dtype == right.dtype
+            np.testing.assert_allclose(g, right.data, rtol=eps, atol=eps * abs(right.data).max())
+        for t, array in zip(fresh, before, strict=True):
+            np.testing.assert_array_equal(t.data, array)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_programs_with_arrays_that_were_never_recorded(seed):
+    assert_program_is(lambda *p: random_program(seed, p), *[(3, 3)] * 4)
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32])
+def test_arrays_that_are_let_go_and_written_over(dtype):
+    """They are larger than what the code keeps until its end."""
+
+    def f(a, b, c):
+        h = tanh(a @ b / 9) * c
+        h = h + tl.sigmoid(h) * a
+        h = tl.relu(h - c) / (h * h + 1)
+        return (h * h - h).mean() + (h @ h.T).std() + (h.reshape(-1)[::7] * 2).sum()
+
+    assert_program_is(f, (150, 150), (150, 150), (150, 150), dtype=dtype)
+    assert_program_is(f, (150, 150), (150, 150), (150,), wrt=[1, 2], dtype=dtype)
+
+
+NETWORKS = {
+    "choices": lambda a, b: (tl.maximum(a, b) * tl.minimum(a, 0.3) + tl.relu(a - b)).sum(),
+    "largest": lambda a, b: (a.max(axis=0) * b.min(axis=1)).sum() + tl.sort(a, axis=0)[1:].std(),
+    "softmax": lambda a, b: (tl.softmax(a @ b) * tl.log_softmax(b)).sum(),
+    "classes": lambda a, b: tl.cross_entropy(a @ b, np.array([0, 2, 1])),
+    "powers": lambda a, b: (abs(a) ** 1.5 + (a * a + 1.0) ** b).sum() / tl.norm(b),
+    "numbers": lambda a, b: (2 * a > 1 / (b * b + 3)).astype(float).sum() * a.mean() - b.T[0, 0],
+    "both": lambda a, b: a.sum() + (a + b).sum() * 1.0 + b[0, 0] * b[0, 0],
+    "einsum": lambda a, b: tl.einsum("ij,jk,ik->", a, b, a) + tl.trace(tl.inv(a @ a.T + np.eye(3))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32])
+@pytest.mark.parametrize("f", NETWORKS.values(), ids=NETWORKS)
+def test_networks_with_arrays_that_were_never_recorded(f, dtype):
+    assert_program_is(f, (3, 3), (3, 3), dtype=dtype)
+
+
+def test_convolutions():
+    def f(x, w, b, v):
+        h = tl.relu(tl.conv2d(x, w, b, padding=1))
+        return tl.mse_loss(
+            tl.conv2d(tl.max_pool2d(h, 2), v, stride=2), np.ones((2, 2, 2, 2), x.dtype)
+        )
+
+    assert_program_is(f, (2, 3, 8, 8), (4, 3, 3, 3), (4,), (2, 4, 2, 2), dtype=np.float32)
+    assert_program_is(f, (2, 3, 8, 8), (4, 3, 3, 3), (4,), (2, 4, 2, 2), wrt=[1, 3])
+
+
+def test_numbers_and_scalars():
+    assert_program_is(lambda a, b: tanh(a * b + 0.5) / (1 + a * a) - tl.sigmoid(b), (), ())
+
+
+def test_other_leaves_are_read_at_each_call():
+    w, c = leaf(3, name="w"), leaf(3, seed=1, name="c")
+    run = program((w * tanh(c * 2.0)).sum(), w)
+    for seed in (2, 3):
+        c.data = leaf(3, seed=seed).data
+        w.data = w.data * 2
+        value, g = run()
+        np.testing.assert_allclose(g, np.tanh(2 * c.data), rtol=1e-15)
+        np.testing.assert_allclose(value, (w.data * g).sum(), rtol=1e-15)
+
+
+def test_numbers_taken_out_are_constants():
+    x = leaf(3, name="x")
+    run = program((x * x.data.sum()).sum(), x, [x])
+    assert run(np.zeros(3))[1].tolist() == [x.data.sum()] * 3
+
+
+def test_results_are_nobody_elses_memory():
+    """Neither another result's, nor an argument's, nor the next run's."""
+    a, b = leaf(3, seed=1), leaf(3, seed=2)
+    run = program((a + b).sum() + a.reshape(3, 1).sum() * 1.0, [a, b], [a, b])
+    given = [np.ones(3), np.ones(3)]
+    first, second = run(*given), run(*given)
+    arrays = [*given, first[0], *first[1], second[0], *second[1]]
+    for i, one in enumerate(arrays):
+        for other in arrays[i + 1 :]:
+            assert not np.shares_memory(one, other)
+    for array in (*first[1], first[0]):
+        array[...] = 7
+    assert second[1][0].tolist() == [2, 2, 2]
+    x = leaf(3)
+    value, g = program(x, x, x, np.ones(3))(given[0])
+    assert not np.shares_memory(value, given[0])
+    assert g.tolist() == [1, 1, 1]
+
+
+def test_a_program_does_not_keep_its_record_alive():
+    w = leaf(50, name="w")
+    h = tanh(w)
+    y = (h * h).sum()
+    gone, run = weakref.ref(h), program(y, w)
+    del h, y
+    gc.collect()
+    assert gone() is None or not straight_is_used()
+    assert run()[1].shape == (50,)
+
+
+def straight_is_used():
+    from tinygrad_lite.recorded import rerun
+
+    return rerun.passes is straight.passes
+
+
+def test_an_op_of_yours_may_keep_what_it_is_given_but_not_write_to_it():
+    kept = []
+
+    @op
+    def keeping(x):
+        kept.append(x)
+        return x * 2
+
+    @keeping.vjp
+    def _(g, out, x):
+        kept.append(g)
+        return 2 * g
+
+    x = leaf(4, name="x")
+    run = program((keeping(tanh(x) + 1.0) * 3.0 + 1.0).sum(), x, [x])
+    kept.clear()
+    run(np.zeros(4))
+    before = [np.array(a) for a in kept]
+    run(np.ones(4))
+    for array, was in zip(kept, before, strict=False):
+        np.testing.assert_array_equal(array, was)
+
+    writing = False
+
+    @op
+    def meddling(x):
+        if writing:
+            x += 1
+        return x * 2
+
+    meddling.vjp(lambda g, out, x: 2 * g)
+    run = program(meddling(tanh(x) + 1.0).sum(), x, [x])
+    writing = True
+    with pytest.raises(ValueError, match="read-only"):
+        run(np.ones(4))
+
+
+def test_an_op_that_gives_another_shape_is_refused():
+    @op
+    def positive_ones(x):
+        return x[x > 0]
+
+    @positive_ones.vjp
+    def _(g, out, x):
+        full = np.zeros(x.shape)
+        full[x > 0] = g
+        return full
+
+    x = Tensor([1.0, -1.0, 2.0], requires_grad=True)
+    run = program(positive_ones(x).sum(), x, [x])
+    assert run(np.array([-1.0, 1.0, 3.0]))[1].tolist() == [0, 1, 1]
+    with pytest.raises((RuntimeError, ValueError)) as caught:
+        program(positive_ones(x) @ np.array([1.0, 2.0]), x, [x])(np.ones(3))
+    assert "shape" in str(caught.value)
+
+
+def test_programs_run_in_threads_at_once():
+    W = leaf(60, 60, name="W")
+    x = leaf(60, name="x")
+    run = program(tanh(W @ tanh(W @ x)).sum(), W, [x])
+    arrays = [leaf(60, seed=i).data for i in range(8)]
+    expected = [run(a)[1] for a in arrays]
+    found = [None] * 8
+
+    def work(i):
+        for _ in range(20):
+            found[i] = run(arrays[i])[1]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for one, right in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, right)
+
+
+def test_the_code_grows_with_the_computation_and_no_faster():
+    def lines(n):
+        h = w = leaf()
+        for _ in range(n):
+            h = tanh(h * w)
+        tape = straight.Tape(tl.ancestors.ancestors([h]))
+        tape.add_gradients(h, np.float64(1), [w], tl.ancestors.ancestors([h]))
+        return len(tape.lines)
+
+    assert lines(200) - lines(100) == lines(300) - lines(200) <= 1000
+
+
+def test_products_with_one_and_constants_cost_no_line():
+    x = leaf(4)
+    y = (x * x).sum()
+    tape = straight.Tape(tl.ancestors.ancestors([y]))
+    places = tape.add_gradients(y, np.float64(1), [x], tl.ancestors.ancestors([y]))
+    computed = [line for line in tape.lines if line.function is not None]
+    assert len(computed) == 3  # the product, the sum, and x + x
+    assert tape.lines[places[0]].op is tl.add

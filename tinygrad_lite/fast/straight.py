@@ -1,0 +1,433 @@
+"""Straight-line code for a recorded computation and its gradients: what `program` runs.
+
+The reverse pass is recorded once: op by op where a rule is made of ops alone (PURE), else as a call
+of the rule. So value and gradients are a list of lines, each of which computes one array from
+earlier ones, and the list becomes one Python function. That records nothing and walks nothing; it
+writes a result over an operand that nobody needs any more, and lets go of large arrays in time.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import is_
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ..ancestors import between
+from ..backward import contributions, missing_rule, to_input, unbroadcast
+from ..context import CONTEXT, Context
+from ..operation import Op, blocked
+from ..ops.convolve import conv2d, conv2d_image, conv2d_kernel
+from ..ops.elementwise import (
+    add,
+    divide,
+    equal,
+    exp,
+    greater,
+    less,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    relu,
+    sigmoid,
+    sqrt,
+    subtract,
+    tanh,
+    where,
+)
+from ..ops.linear import matmul
+from ..ops.reduce import mean, sum
+from ..ops.shape import broadcast_to, getitem, index_add, reshape, transpose
+from ..recorded.rerun import Passes, array_of
+from ..recorded.rerun import passes as passes_plainly
+from ..tensor import Tensor
+from ..value import Value, new
+from .functions import QUIET
+
+# NumPy's function for an op, and how Python writes it, if it does.
+UFUNCS: dict[Any, tuple[Any, str]] = {
+    add: (np.add, "{} + {}"),
+    subtract: (np.subtract, "{} - {}"),
+    multiply: (np.multiply, "{} * {}"),
+    divide: (np.divide, "{} / {}"),
+    negative: (np.negative, "-{}"),
+    greater: (np.greater, "{} > {}"),
+    less: (np.less, "{} < {}"),
+    equal: (np.equal, "{} == {}"),
+    exp: (np.exp, ""),
+    log: (np.log, ""),
+    sqrt: (np.sqrt, ""),
+    tanh: (np.tanh, ""),
+    maximum: (np.maximum, ""),
+    minimum: (np.minimum, ""),
+}
+
+
+def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
+    """The sigmoid of an array, in one array of memory."""
+    e = np.negative(x, into)
+    QUIET.copy().run(np.exp, e, e)
+    np.add(e, one, e)
+    return np.divide(one, e, e)
+
+
+# NumPy's function for an op of arrays, and the number that it takes after the operand.
+INTO: dict[Any, tuple[Any, float]] = {relu: (np.maximum, 0), sigmoid: (sigmoid_into, 1)}
+OVER = UFUNCS.keys() | INTO.keys()  # what may be written over an operand
+# Ops whose result is always memory of its own.
+FRESH = {*UFUNCS, sigmoid, relu, where, matmul, sum, mean, unbroadcast}
+FRESH |= {conv2d, conv2d_image, conv2d_kernel, index_add}
+# Ops whose rules are made of ops alone: they look at no numbers.
+PURE = FRESH | {broadcast_to, getitem, reshape, transpose}
+NUMBERS = {float, int, bool}
+LARGE = 1 << 16  # bytes of an array that is let go as soon as nobody needs it
+
+
+class Place(int):
+    """The number of an array of the program, told apart from numbers that are constants."""
+
+
+@dataclass(slots=True)
+class Line:
+    """An array of the program and how it is computed (a leaf is not), with its shape and dtype;
+    a rule of a sequence op gives a list, of which neither is known."""
+
+    place: Place
+    op: Op | None  # None: a leaf, or what a rule gives
+    function: Any
+    inputs: tuple[Any, ...]
+    places: list[Place]  # those of the inputs that are arrays of the program
+    shape: tuple[int, ...] | None
+    dtype: Any
+    params: Mapping[str, Any]
+    foreign: bool  # it may hold what it is given, and what it gives
+
+    @property
+    def bytes(self) -> int:
+        """How large it is."""
+        return 0 if self.shape is None else math.prod(self.shape) * int(self.dtype.itemsize)
+
+
+class Stub(Value):
+    """What a value is in errors, without its numbers."""
+
+    def __init__(self, like: Value) -> None:
+        self.op, self._name = like.op, like._name
+        self._array = np.broadcast_to(np.zeros((), like._array.dtype), like._array.shape)
+
+
+class Tape:
+    """The lines of a computation, and then of its gradients."""
+
+    def __init__(self, computation: Sequence[Value]) -> None:
+        self.places: dict[Value, Place] = {}
+        self.lines: list[Line] = []
+        self.constants: dict[Place, Any] = {}
+        self.leaves = [v for v in computation if v.op is None]
+        for v in computation:
+            self.add(v)
+
+    def add(self, v: Value, function: Any = None, inputs: tuple[Any, ...] = ()) -> None:
+        """The line of a value: of its op, or of a rule that gave it for these inputs."""
+        op, array = v.op, v._array
+        if op is not None:
+            inputs, function = v.inputs, op.compute
+        known = tuple([self.places[x] if isinstance(x, Value) else x for x in inputs])
+        places = [x for x in known if x.__class__ is Place]
+        constant = [x for x in places if x in self.constants]
+        if constant and op is multiply and (other := self.times_one(known, array)) is not None:
+            self.places[v] = other
+            return
+        place = self.places[v] = Place(len(self.lines))
+        if constant and len(constant) == len(places):
+            self.constants[place], known, places, function = array, (), [], None
+        shape, dtype = getattr(array, "shape", None), getattr(array, "dtype", None)
+        foreign = function is not None and (op or function).foreign
+        line = Line(place, op, function, known, places, shape, dtype, v.params, foreign)
+        self.lines.append(line)
+
+    def times_one(self, factors: Sequence[Any], product: Any) -> Place | None:
+        """The factor that a product is equal to, as the other is a constant 1 everywhere."""
+        for n, other in (factors, factors[::-1]):
+            x = self.constants.get(n)
+            if x is not None and other.__class__ is Place:
+                line = self.lines[other]
+                like = (line.shape, line.dtype) == (product.shape, product.dtype)
+                if like and np.all(x == 1):
+                    return other
+        return None
+
+    def place(self, v: Value) -> Place:
+        """The number of a value, with lines for what it was computed from where they lack."""
+        if v not in self.places:
+            found, stack = {v}, [v]
+            while stack:
+                for x in stack.pop().inputs:
+                    if isinstance(x, Value) and x not in self.places and x not in found:
+                        found.add(x)
+                        stack.append(x)
+            for x in sorted(found, key=lambda x: x.index):
+                self.add(x)
+                if x.op is None:
+                    self.constants[self.places[x]] = x._array
+        return self.places[v]
+
+    def add_gradients(
+        self, output: Value, start: Any, wanted: Sequence[Value], computation: Sequence[Value]
+    ) -> list[Place]:
+        """Lines for the gradients of some leaves, and the numbers of these."""
+        path = between(output, set(wanted))
+        cotangents: dict[Value, Any] = {output: new(Tensor).record(start)}
+        for node in reversed(computation):
+            if node.op is None or node not in cotangents:
+                continue
+            g, parts = cotangents.pop(node), None
+            for slot, x in enumerate(node.inputs):
+                if not (isinstance(x, Value) and x._requires_grad and x in path):
+                    continue
+                rule = node.op.rule(slot)
+                if rule is None:
+                    raise missing_rule(node.op, slot)
+                if rule is blocked:
+                    part = new(Tensor).record(np.zeros_like(x._array)[()])
+                elif node.op in PURE:
+                    part = to_input(rule(g, node, *node.inputs, **node.params), x, node)
+                elif node.op.sequence:
+                    list(contributions(node, g._array, within=path))  # which checks the rule
+                    parts = parts or self.call(JointRule(node, slot), g, node, *node.inputs)
+                    part = self.call(Part(node, slot), parts)
+                else:
+                    part = self.call(CalledRule(node, slot), g, node, *node.inputs)
+                cotangents[x] = cotangents[x] + part if x in cotangents else part
+        zeros = (new(Tensor).record(np.zeros_like(x._array)[()]) for x in wanted)
+        return [self.place(cotangents.get(x, z)) for x, z in zip(wanted, zeros, strict=True)]
+
+    def call(self, function: CalledRule, *inputs: Any) -> Value:
+        """A line that calls a rule, and what it gave for the recorded arrays."""
+        for x in inputs:
+            if isinstance(x, Value):
+                self.place(x)
+        made: Value = new(Tensor).record(function(*map(array_of, inputs)))
+        self.add(made, function, inputs)
+        return made
+
+
+class CalledRule:
+    """The rule of a slot, whose result is made to fit its input, without the arrays of the node."""
+
+    def __init__(self, node: Value, slot: int) -> None:
+        op: Any = node.op
+        self.rule, self.params, self.foreign = op.rule(slot), node.params, op.foreign
+        self.slot, self.node, self.x = slot, Stub(node), Stub(node.inputs[slot])
+
+    def __call__(self, g: Any, out: Any, *inputs: Any) -> Any:
+        """What it sends the input, for the gradient that arrived."""
+        return to_input(self.rule(g, out, *inputs, **self.params), self.x, self.node)
+
+
+class JointRule(CalledRule):
+    """The one rule of a sequence op, which gives a list."""
+
+    def __call__(self, g: Any, out: Any, *inputs: Any) -> Any:
+        """What it sends all inputs."""
+        return self.rule(g, out, inputs, **self.params)
+
+
+class Part(CalledRule):
+    """One of what a joint rule gave."""
+
+    def __call__(self, parts: Any, *_: Any) -> Any:
+        """What it sends the input, among what it sends all."""
+        return to_input(parts[self.slot], self.x, self.node)
+
+
+def passes(
+    output: Value,
+    computation: Sequence[Value],
+    start: Any,
+    wanted: Sequence[Value],
+    inputs: Sequence[Value],
+) -> Passes:
+    """`rerun.passes` as straight-line code: F of the exercises in half of the time, a chain of
+    scalars in a tenth. Where something was asked of a Tensor, the plain form asks again."""
+    if any(hasattr(v, "truths") for v in computation):
+        return passes_plainly(output, computation, start, wanted, inputs)
+    # The garbage collector would walk what is made here again and again: half of the time.
+    collecting, token = gc.isenabled(), CONTEXT.set(Context())
+    gc.disable()
+    try:
+        with np.errstate(all="ignore"):  # it has warned when it was computed
+            tape = Tape(computation)
+            results = [tape.places[output]]
+            results += tape.add_gradients(output, start, wanted, computation)
+        return straight_line(tape, results, wanted, inputs)
+    finally:
+        CONTEXT.reset(token)
+        if collecting:
+            gc.enable()
+
+
+def straight_line(
+    tape: Tape, results: Sequence[Place], wanted: Sequence[Value], inputs: Sequence[Value]
+) -> Passes:
+    """What computes these results from the data that leaves have by then, some of it given."""
+    places, given = tape.places, dict.fromkeys((*inputs, *wanted))
+    read = [x for x in given if x not in set(inputs)]
+    others = [x for x in tape.leaves if x not in given]
+    # What depends on none of the given leaves is computed again only where its own leaves change.
+    varying = {places[x] for x in given}
+    for line in tape.lines:
+        if not varying.isdisjoint(line.places):
+            varying.add(line.place)
+    computed = [line for line in tape.lines if line.function is not None]
+    lines = [line for line in computed if line.place in varying]
+    fixed = [line for line in computed if line.place not in varying]
+    used = {*results, *(n for line in lines for n in line.places)}
+    kept = sorted(used - varying - tape.constants.keys())
+    prepare = write(tape, fixed, [places[x] for x in others], kept, copied=False)
+    function = write(tape, lines, [*(places[x] for x in given), *kept], results)
+    seen = [x._array for x in others]
+    ready = prepare(*seen)
+
+    def run(arrays: Sequence[Any]) -> tuple[Any, list[Any], str]:
+        nonlocal seen, ready
+        if others and not all(map(is_, seen, now := [x._array for x in others])):
+            seen, ready = now, prepare(*now)
+        value, *gradients = function(*arrays, *[x._array for x in read], *ready)
+        return value, gradients, ""
+
+    return run
+
+
+def last_uses(lines: Sequence[Line], results: Sequence[Place]) -> dict[Place, int]:
+    """The last line that needs each array, or a result that may be a view of it."""
+    last = dict.fromkeys(results, len(lines))
+    for k in range(len(lines) - 1, -1, -1):
+        line = lines[k]
+        end = k if line.op in FRESH else last.get(line.place, k)
+        for n in line.places:
+            if last.get(n, -1) < end:
+                last[n] = end
+    return last
+
+
+def write(
+    tape: Tape,
+    lines: Sequence[Line],
+    parameters: Sequence[Place],
+    results: Sequence[Place],
+    copied: bool = True,
+) -> Callable[..., tuple[Any, ...]]:
+    """The Python function that computes lines from the arrays of its parameters and gives these
+    results; if copied, each is memory of its own."""
+    last = last_uses(lines, results)
+    ending: dict[int, list[str]] = {}  # the large arrays that nobody needs after a line
+    for line in lines:
+        if line.bytes > LARGE and line.place in last:
+            ending.setdefault(last[line.place], []).append(f"v{line.place}")
+    names = {f"v{n}": x for n, x in tape.constants.items() if n in last} | {"array": np.array}
+    owned = set[Place]()  # what may be written over when nobody needs it any more
+    code = [f"def run({', '.join(f'v{n}' for n in parameters)}):"]
+    for k, line in enumerate(lines):
+        into = []
+        if line.shape and line.op in OVER:
+            over = [n for n in line.places if n in owned and last[n] == k]
+            fitting = [n for n in over if tape.lines[n].shape == line.shape]
+            into = [f"v{n}" for n in fitting if tape.lines[n].dtype == line.dtype][:1]
+        code.append(f" v{line.place} = {expression(tape, line, into, names)}")
+        if line.foreign:
+            owned.difference_update(line.places)
+        if line.shape and (line.op in FRESH or (line.op and line.foreign)):
+            owned.add(line.place)
+        if k in ending:
+            code.append(f" {' = '.join(ending[k])} = None")
+    whole = [not copied or (n in owned and n not in results[:i]) for i, n in enumerate(results)]
+    given = [f"v{n}" if own else f"array(v{n})" for n, own in zip(results, whole, strict=True)]
+    code.append(f" return {''.join(f'{x}, ' for x in given)}".rstrip() if given else " return ()")
+    exec(compile("\n".join(code), "<program>", "exec"), names)
+    made: Callable[..., tuple[Any, ...]] = names["run"]
+    return made
+
+
+def expression(tape: Tape, line: Line, into: list[str], names: dict[str, Any]) -> str:
+    """How Python writes a line, over an operand if there is one to write over."""
+
+    def name(x: Any) -> str:
+        names[f"c{id(x)}"] = x
+        return f"c{id(x)}"
+
+    op, inputs, shape, params = line.op, line.inputs, line.shape, line.params
+    operands = [tape.lines[n] for n in line.places]
+    if shape and op in UFUNCS and len(operands) < len(inputs) and operands[0].dtype.kind == "f":
+        # An array in the place of a number: 0.3 us sooner.
+        as_array = partial(np.asarray, dtype=operands[0].dtype)
+        inputs = tuple(as_array(x) if x.__class__ in NUMBERS else x for x in inputs)
+    given = [f"v{x}" if x.__class__ is Place else name(x) for x in inputs]
+    if op in UFUNCS:
+        function, written = UFUNCS[op]
+        if written and not into:
+            return written.format(*given)
+        return f"{name(function)}({', '.join(given + into)})"
+    if shape and op in INTO:
+        function, number = INTO[op]
+        given.append(name(np.asarray(number, line.dtype)))
+        return f"{name(function)}({', '.join(given + into)})"
+    if op is None or op not in PURE:
+        return f"{name(checked(line))}({', '.join(given)})"
+    x, first = given[0], operands[0]
+    if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
+        return "{}.dot({})".format(*given)
+    if op is sum:
+        axis, keepdims = name(params["axis"]), name(params["keepdims"])
+        return f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
+    if op is unbroadcast and len(shape or ()) == 1 and first.shape and first.shape[1:] == shape:
+        return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
+    if op is getitem and first.shape:
+        return f"{x}[{name(params['index'])}]"
+    if op is reshape and shape and first.shape:
+        return f"{x}.reshape({shape})"
+    if op is transpose and first.shape:
+        return f"{x}.transpose({name(params['axes'])})"
+    given += [f"{key}={name(x)}" for key, x in params.items()]
+    return f"{name(op.forward)}({', '.join(given)})" + ("" if shape else "[()]")
+
+
+def checked(line: Line) -> Callable[..., Any]:
+    """The function of a line, that raises where it gives another shape or dtype than it did."""
+    function, shape, dtype, foreign = line.function, line.shape, line.dtype, line.foreign
+    what = line.op.name if line.op else "a rule"
+    if line.op is not None and line.params:
+        function = partial(function, **line.params)
+    if shape is None:
+        return function
+
+    def call(*arrays: Any) -> Any:
+        if foreign:
+            arrays = tuple(map(locked, arrays))
+        found = function(*arrays)
+        if found.__class__ is not ndarray or foreign or not shape:
+            found = np.array(found)[()]
+        if found.shape != shape or found.dtype != dtype:
+            raise RuntimeError(
+                f"{what} gave shape {found.shape} and dtype {found.dtype} in the program, but "
+                f"{shape} and {dtype} when it was recorded; use plain Tensors where they change"
+            )
+        return found
+
+    return call
+
+
+def locked(x: Any) -> Any:
+    """An array as a view that nobody can write to."""
+    if isinstance(x, ndarray):
+        x = x.view()
+        x.flags.writeable = False
+    return x
