@@ -54,7 +54,25 @@ def test_arrays_that_are_let_go_and_written_over(dtype):
         return (h * h - h).mean() + (h @ h.T).std() + (h.reshape(-1)[::7] * 2).sum()
 
     assert_program_is(f, (150, 150), (150, 150), (150, 150), dtype=dtype)
+    assert_program_is(f, (300, 300), (300, 300), (300, 300), dtype=dtype)  # some of it in blocks
     assert_program_is(f, (150, 150), (150, 150), (150,), wrt=[1, 2], dtype=dtype)
+
+
+def test_blocks_of_rows():
+    """Chains of large arrays: views of what is written over, rows, columns and numbers in them."""
+
+    def turned(a, b):
+        h = tanh(a @ b / 20)
+        return ((h + h.T) * 2.0 - h.reshape(300, 300)).sum() + (h[::-1] * h).mean()
+
+    def broadcast(x, row, column, number):
+        h = tl.relu(x * row + column) * number - 0.5
+        return (h * tl.sigmoid(h)).sum()
+
+    assert_program_is(turned, (300, 300), (300, 300))
+    assert_program_is(broadcast, (300, 400), (400,), (300, 1), ())
+    assert_program_is(broadcast, (3, 100, 500), (100, 1), (1, 1, 500), (), dtype=np.float32)
+    assert_program_is(broadcast, (200_000,), (1,), (200_000,), ())
 
 
 NETWORKS = {
@@ -157,10 +175,13 @@ def test_an_op_of_yours_may_keep_what_it_is_given_but_not_write_to_it():
         return 2 * g
 
     x = leaf(4, name="x")
-    run = program((keeping(tanh(x) + 1.0) * 3.0 + 1.0).sum(), x, [x])
+    h = tanh(x) + 1.0
+    y = keeping(h) + keeping(h.reshape(2, 2).T).sum() + (h + 1.0) * 3.0
+    run = program(y.sum(), x, [x])
     kept.clear()
     run(np.zeros(4))
     before = [np.array(a) for a in kept]
+    assert before[0].tolist() == [1, 1, 1, 1]
     run(np.ones(4))
     for array, was in zip(kept, before, strict=False):
         np.testing.assert_array_equal(array, was)
@@ -194,6 +215,8 @@ def test_an_op_that_gives_another_shape_is_refused():
     x = Tensor([1.0, -1.0, 2.0], requires_grad=True)
     run = program(positive_ones(x).sum(), x, [x])
     assert run(np.array([-1.0, 1.0, 3.0]))[1].tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match="named twice"):
+        program(positive_ones(x).sum(), x, [x, x])
     with pytest.raises((RuntimeError, ValueError)) as caught:
         program(positive_ones(x) @ np.array([1.0, 2.0]), x, [x])(np.ones(3))
     assert "shape" in str(caught.value)

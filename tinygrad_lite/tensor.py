@@ -123,6 +123,11 @@ for _name, _sign in SIGNS.items():
     setattr(Data, f"__r{_name}__", _reflected)
 
 
+def take(new: Any) -> Any:
+    """New data for a leaf, as an array that nobody can write to."""
+    return freeze(new._array if isinstance(new, Value) else new)
+
+
 class Tensor(Value):
     """A NumPy array that remembers how it was computed.
 
@@ -173,7 +178,7 @@ class Tensor(Value):
     def data(self, new: Any) -> None:
         if self.op is not None:
             raise self._no_leaf("be given new data")
-        array, dtype = freeze(new._array if isinstance(new, Value) else new), self._array.dtype
+        array, dtype = take(new), self._array.dtype
         if array.shape != self._array.shape:
             raise ValueError(
                 f"new data for {describe(self)} must keep its shape, but has shape "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import ancestors, backward, calculus, value
+from .. import ancestors, backward, calculus, tensor, value
 from ..operation import Op
 from ..ops import (
     add,
@@ -24,8 +24,8 @@ from ..ops import (
 )
 from ..ops import convolve as plain_convolve
 from ..recorded import rerun
-from ..tensor import Tensor
-from . import apply, convolve, deferred, functions, remake, straight, walk
+from ..tensor import Data, Tensor
+from . import apply, convolve, deferred, functions, remake, straight, update, walk
 
 # (where, the slot's name there, what fills it)
 SLOTS: list[tuple[Any, str, Any]] = [
@@ -37,6 +37,8 @@ SLOTS: list[tuple[Any, str, Any]] = [
     (Tensor, "__truediv__", apply.infix(divide)),
     (Tensor, "__pow__", apply.infix(power)),
     (Tensor, "__matmul__", apply.infix(matmul, functions.matmul)),
+    (Data, "__sub__", update.subtract),
+    (tensor, "take", update.take),
     (backward, "leaf_gradients", walk.leaf_gradients),
     (backward, "store", walk.store),
     (backward.unbroadcast, "forward", walk.unbroadcast),

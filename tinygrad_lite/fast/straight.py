@@ -71,6 +71,11 @@ UFUNCS: dict[Any, tuple[Any, str]] = {
 }
 
 
+def relu_into(x: Any, zero: Any, into: Any = None) -> Any:
+    """The larger of an array and 0; NumPy takes no third argument by its place."""
+    return np.maximum(x, zero, out=into)
+
+
 def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
     """The sigmoid of an array, in one array of memory."""
     e = np.negative(x, into)
@@ -80,7 +85,7 @@ def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
 
 
 # NumPy's function for an op of arrays, and the number that it takes after the operand.
-INTO: dict[Any, tuple[Any, float]] = {relu: (np.maximum, 0), sigmoid: (sigmoid_into, 1)}
+INTO: dict[Any, tuple[Any, float]] = {relu: (relu_into, 0), sigmoid: (sigmoid_into, 1)}
 OVER = UFUNCS.keys() | INTO.keys()  # what may be written over an operand
 # Ops whose result is always memory of its own.
 FRESH = {*UFUNCS, sigmoid, relu, where, matmul, sum, mean, unbroadcast}
@@ -88,6 +93,7 @@ FRESH |= {conv2d, conv2d_image, conv2d_kernel, index_add}
 # Ops whose rules are made of ops alone: they look at no numbers.
 PURE = FRESH | {broadcast_to, getitem, reshape, transpose}
 NUMBERS = {float, int, bool}
+BLOCK = 1 << 16  # elements of a chain of large arrays that are computed at a time
 LARGE = 1 << 16  # bytes of an array that is let go as soon as nobody needs it
 
 
@@ -292,8 +298,8 @@ def straight_line(
     fixed = [line for line in computed if line.place not in varying]
     used = {*results, *(n for line in lines for n in line.places)}
     kept = sorted(used - varying - tape.constants.keys())
-    prepare = write(tape, fixed, [places[x] for x in others], kept, copied=False)
-    function = write(tape, lines, [*(places[x] for x in given), *kept], results)
+    prepare = Writer(tape, fixed, kept).function([places[x] for x in others], copied=False)
+    function = Writer(tape, lines, results).function([*(places[x] for x in given), *kept])
     seen = [x._array for x in others]
     ready = prepare(*seen)
 
@@ -319,85 +325,166 @@ def last_uses(lines: Sequence[Line], results: Sequence[Place]) -> dict[Place, in
     return last
 
 
-def write(
-    tape: Tape,
-    lines: Sequence[Line],
-    parameters: Sequence[Place],
-    results: Sequence[Place],
-    copied: bool = True,
-) -> Callable[..., tuple[Any, ...]]:
-    """The Python function that computes lines from the arrays of its parameters and gives these
-    results; if copied, each is memory of its own."""
-    last = last_uses(lines, results)
-    ending: dict[int, list[str]] = {}  # the large arrays that nobody needs after a line
-    for line in lines:
-        if line.bytes > LARGE and line.place in last:
-            ending.setdefault(last[line.place], []).append(f"v{line.place}")
-    names = {f"v{n}": x for n, x in tape.constants.items() if n in last} | {"array": np.array}
-    owned = set[Place]()  # what may be written over when nobody needs it any more
-    code = [f"def run({', '.join(f'v{n}' for n in parameters)}):"]
-    for k, line in enumerate(lines):
-        into = []
+class Writer:
+    """Writes lines as a Python function, whose results are those of some of the lines."""
+
+    def __init__(self, tape: Tape, lines: Sequence[Line], results: Sequence[Place]) -> None:
+        self.tape, self.lines, self.results = tape, lines, results
+        self.last = last_uses(lines, results)
+        self.names = {f"v{n}": x for n, x in tape.constants.items() if n in self.last}
+        self.owned = set[Place]()  # what may be written over when nobody needs it any more
+        # What each result may be a view of, and all of which there may be one.
+        self.bases = {line.place: line.places for line in lines if line.op not in FRESH}
+        self.viewed = {n for places in self.bases.values() for n in places}
+        self.passing = set[Place]()  # what is only there in blocks
+        self.code: list[str] = []
+
+    def function(self, parameters: Sequence[Place], copied: bool = True) -> Any:
+        """The function of the arrays of these; if copied, each result is memory of its own."""
+        ending: dict[int, list[Place]] = {}  # the large arrays that nobody needs after a line
+        for line in self.lines:
+            if line.bytes > LARGE and line.place in self.last:
+                ending.setdefault(self.last[line.place], []).append(line.place)
+        start = 0
+        while start < len(self.lines):
+            end = self.end_of_chain(start)
+            if end - start > 1:
+                self.write_blocks(start, end)
+            else:
+                self.write(start)
+            for k in range(start, end):
+                if gone := [f"v{n}" for n in ending.get(k, ()) if n not in self.passing]:
+                    self.code.append(f" {' = '.join(gone)} = None")
+            start = end
+        given = []
+        for i, n in enumerate(self.results):
+            own = not copied or (n in self.owned and n not in self.results[:i])
+            given.append(f"v{n}," if own else f"{self.name(np.array)}(v{n}),")
+        head = f"def run({', '.join(f'v{n}' for n in parameters)}):"
+        source = "\n".join([head, *self.code, f" return {' '.join(given) or '()'}"])
+        exec(compile(source, "<program>", "exec"), self.names)
+        return self.names["run"]
+
+    def write(self, k: int) -> None:
+        """One line."""
+        line, into = self.lines[k], []
         if line.shape and line.op in OVER:
-            over = [n for n in line.places if n in owned and last[n] == k]
-            fitting = [n for n in over if tape.lines[n].shape == line.shape]
-            into = [f"v{n}" for n in fitting if tape.lines[n].dtype == line.dtype][:1]
-        code.append(f" v{line.place} = {expression(tape, line, into, names)}")
-        if line.foreign:
-            owned.difference_update(line.places)
+            into = [f"v{n}" for n in self.ended(k, k + 1) if self.is_like(n, line)][:1]
+        given = [f"v{x}" if x.__class__ is Place else self.name(x) for x in self.arrays_for(line)]
+        self.code.append(f" v{line.place} = {self.expression(line, given, into)}")
+        held = list(line.places) if line.foreign else []
+        while held:
+            self.owned.discard(n := held.pop())
+            held += self.bases.pop(n, ())
         if line.shape and (line.op in FRESH or (line.op and line.foreign)):
-            owned.add(line.place)
-        if k in ending:
-            code.append(f" {' = '.join(ending[k])} = None")
-    whole = [not copied or (n in owned and n not in results[:i]) for i, n in enumerate(results)]
-    given = [f"v{n}" if own else f"array(v{n})" for n, own in zip(results, whole, strict=True)]
-    code.append(f" return {''.join(f'{x}, ' for x in given)}".rstrip() if given else " return ()")
-    exec(compile("\n".join(code), "<program>", "exec"), names)
-    made: Callable[..., tuple[Any, ...]] = names["run"]
-    return made
+            self.owned.add(line.place)
 
+    def write_blocks(self, start: int, end: int) -> None:
+        """The lines of a chain, a block of rows after the other, so that all but what is needed
+        later stays in the cache."""
+        lines = self.lines[start:end]
+        rows, *rest = lines[0].shape or ()
+        inside = {line.place: k for k, line in enumerate(lines, start)}
+        self.code.append(f" for i in range(0, {rows}, {max(1, BLOCK // math.prod(rest))}):")
+        before, called = len(self.code) - 1, dict[Place, str]()
+        free = [n for n in self.ended(start, end) if n not in self.viewed]
+        self.code.append(f"  s = {self.name(slice)}(i, i + {max(1, BLOCK // math.prod(rest))})")
+        for n in dict.fromkeys(n for line in lines for n in line.places if n not in inside):
+            called[n] = f"v{n}"
+            if self.tape.lines[n].shape == lines[0].shape:
+                self.code.append(f"  b{n} = v{n}[s]")
+                called[n] = f"b{n}"
+        for k, line in enumerate(lines, start):
+            given = [
+                called[x] if x.__class__ is Place else self.name(x) for x in self.arrays_for(line)
+            ]
+            over = [n for n in line.places if n in inside and self.last[n] == k]
+            into = [called[n] for n in over if self.is_like(n, line)][:1]
+            if self.last.get(line.place, k) >= end:  # it is needed later, so as a whole
+                whole = next((n for n in free if self.is_like(n, line) and self.last[n] <= k), None)
+                made = f"{self.name(np.empty)}({line.shape}, {self.name(line.dtype)})"
+                if whole is not None:
+                    free.remove(whole)
+                    made = f"v{whole}"
+                self.code.insert(before, f" v{line.place} = {made}")
+                self.owned.add(line.place)
+                before, into = before + 1, [f"v{line.place}[s]"]
+            else:
+                self.passing.add(line.place)
+            called[line.place] = f"b{line.place}"
+            self.code.append(f"  b{line.place} = {self.expression(line, given, into)}")
 
-def expression(tape: Tape, line: Line, into: list[str], names: dict[str, Any]) -> str:
-    """How Python writes a line, over an operand if there is one to write over."""
+    def end_of_chain(self, start: int) -> int:
+        """Where the lines end, from one on, that can be computed in blocks of rows together."""
+        end, shape = start, self.lines[start].shape
+        while end < len(self.lines) and self.is_in_rows(self.lines[end], shape):
+            end += 1
+        return max(end, start + 1)
 
-    def name(x: Any) -> str:
-        names[f"c{id(x)}"] = x
+    def is_in_rows(self, line: Line, shape: Any) -> bool:
+        """Whether each row of a large array of this shape depends on the same row of operands."""
+        if not shape or line.op not in OVER or line.shape != shape or math.prod(shape) <= BLOCK:
+            return False
+        operands = [self.tape.lines[n].shape or () for n in line.places]
+        return all(x == shape or len(x) < len(shape) or x[0] == 1 for x in operands)
+
+    def ended(self, start: int, end: int) -> list[Place]:
+        """What some lines may write over: nobody needs it after them."""
+        places = dict.fromkeys(n for k in range(start, end) for n in self.lines[k].places)
+        return [n for n in places if n in self.owned and start <= self.last[n] < end]
+
+    def is_like(self, n: Place, line: Line) -> bool:
+        """Whether an array has the shape and dtype of a line's."""
+        x = self.tape.lines[n]
+        return x.shape == line.shape and bool(x.dtype == line.dtype)
+
+    def name(self, x: Any) -> str:
+        """What an object is called in the code."""
+        self.names[f"c{id(x)}"] = x
         return f"c{id(x)}"
 
-    op, inputs, shape, params = line.op, line.inputs, line.shape, line.params
-    operands = [tape.lines[n] for n in line.places]
-    if shape and op in UFUNCS and len(operands) < len(inputs) and operands[0].dtype.kind == "f":
-        # An array in the place of a number: 0.3 us sooner.
-        as_array = partial(np.asarray, dtype=operands[0].dtype)
-        inputs = tuple(as_array(x) if x.__class__ in NUMBERS else x for x in inputs)
-    given = [f"v{x}" if x.__class__ is Place else name(x) for x in inputs]
-    if op in UFUNCS:
-        function, written = UFUNCS[op]
-        if written and not into:
-            return written.format(*given)
-        return f"{name(function)}({', '.join(given + into)})"
-    if shape and op in INTO:
-        function, number = INTO[op]
-        given.append(name(np.asarray(number, line.dtype)))
-        return f"{name(function)}({', '.join(given + into)})"
-    if op is None or op not in PURE:
-        return f"{name(checked(line))}({', '.join(given)})"
-    x, first = given[0], operands[0]
-    if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
-        return "{}.dot({})".format(*given)
-    if op is sum:
-        axis, keepdims = name(params["axis"]), name(params["keepdims"])
-        return f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
-    if op is unbroadcast and len(shape or ()) == 1 and first.shape and first.shape[1:] == shape:
-        return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
-    if op is getitem and first.shape:
-        return f"{x}[{name(params['index'])}]"
-    if op is reshape and shape and first.shape:
-        return f"{x}.reshape({shape})"
-    if op is transpose and first.shape:
-        return f"{x}.transpose({name(params['axes'])})"
-    given += [f"{key}={name(x)}" for key, x in params.items()]
-    return f"{name(op.forward)}({', '.join(given)})" + ("" if shape else "[()]")
+    def arrays_for(self, line: Line) -> tuple[Any, ...]:
+        """The inputs of a line, an array in the place of a number, which is 0.3 us sooner."""
+        if not line.shape or line.op not in UFUNCS or len(line.places) == len(line.inputs):
+            return line.inputs
+        dtype = self.tape.lines[line.places[0]].dtype
+        if dtype.kind != "f":
+            return line.inputs
+        return tuple(np.asarray(x, dtype) if x.__class__ in NUMBERS else x for x in line.inputs)
+
+    def expression(self, line: Line, given: list[str], into: list[str]) -> str:
+        """How Python writes a line, over an array if there is one to write over."""
+        op, shape, params, name = line.op, line.shape, line.params, self.name
+        if op in UFUNCS:
+            function, written = UFUNCS[op]
+            if written and not into:
+                return written.format(*given)
+            if op in (maximum, minimum):
+                into = [f"out={x}" for x in into]
+            return f"{name(function)}({', '.join(given + into)})"
+        if shape and op in INTO:
+            function, number = INTO[op]
+            given = [*given, name(np.asarray(number, line.dtype)), *into]
+            return f"{name(function)}({', '.join(given)})"
+        if op is None or op not in PURE:
+            return f"{name(checked(line))}({', '.join(given)})"
+        x, operands = given[0], [self.tape.lines[n] for n in line.places]
+        first = operands[0]
+        if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
+            return "{}.dot({})".format(*given)
+        if op is sum:
+            axis, keepdims = name(params["axis"]), name(params["keepdims"])
+            return f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
+        if op is unbroadcast and first.shape and shape == first.shape[1:] and len(shape) == 1:
+            return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
+        if op is getitem and first.shape:
+            return f"{x}[{name(params['index'])}]"
+        if op is reshape and shape and first.shape:
+            return f"{x}.reshape({shape})"
+        if op is transpose and first.shape:
+            return f"{x}.transpose({name(params['axes'])})"
+        given += [f"{key}={name(x)}" for key, x in params.items()]
+        return f"{name(op.forward)}({', '.join(given)})" + ("" if shape else "[()]")
 
 
 def checked(line: Line) -> Callable[..., Any]:

@@ -58,6 +58,8 @@ def program(
             raise TypeError(f"program: {what} is no leaf of {describe(output)}")
     if constant := [x for x in wanted if not x.requires_grad]:
         raise TypeError(f"program: {describe(constant[0])} requires no gradient, and is in wrt")
+    if len(set(inputs)) < len(inputs):
+        raise ValueError("program: a leaf is named twice in inputs")
     masks = [v for v in leaves if isinstance(v._name, Drawn) and not any(v is x for x in inputs)]
     if masks:
         raise ValueError(
