@@ -25,7 +25,15 @@ from ..ops import (
 from ..ops import convolve as plain_convolve
 from ..recorded import rerun
 from ..tensor import Data, Tensor
-from . import apply, convolve, deferred, functions, remake, straight, update, walk
+from . import apply, convolve, deferred, functions, remake, update, walk
+
+
+def straight_passes(*args: Any) -> rerun.Passes:
+    """`straight.passes`, loaded when the first program is made: 4 ms that few need."""
+    from .straight import passes
+
+    return passes(*args)
+
 
 # (where, the slot's name there, what fills it)
 SLOTS: list[tuple[Any, str, Any]] = [
@@ -50,7 +58,7 @@ SLOTS: list[tuple[Any, str, Any]] = [
     (value, "next_index", deferred.next_index),
     (value, "lock", apply.hold),
     (rerun, "remake", remake.remake),
-    (rerun, "passes", straight.passes),
+    (rerun, "passes", straight_passes),
     (calculus, "recorded_gradients", deferred.defer),
     (plain_convolve, "correlate", convolve.correlate),
     (plain_convolve, "correlate_image", convolve.correlate_image),
