@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -128,6 +129,28 @@ def test_the_code_of_the_rules_on_demand(walker):
     assert any(line.startswith("    def _(g: Array, out: Array, x1") for line in walker.lines(80))
     pressed(walker, "c")
     assert walker.lines(80) == short
+
+
+def test_q_escape_and_the_question_mark_close_the_help(walker):
+    before = walker.lines(80)
+    for key in ("q", "escape", "?", "h"):
+        pressed(walker, "?")
+        assert "Keys" in walker.lines(80)
+        assert "Keys" in walker.screen(80, 24, str)
+        assert pressed(walker, key) == (1, "")
+        assert walker.lines(80) == before
+    pressed(walker, "?")
+    assert pressed(walker, "n") == (2, "")  # any other key does what it does
+    assert not walker.press("q")
+
+
+def test_run_to_wrong_says_where_nothing_was_checked(walker):
+    message = "no rule was checked: start with --check, or as steps(y, check=True)"
+    assert pressed(walker, "r wrong") == (1, message)
+    checked = Walker(steps(skip_networks()[1], np.ones(4), check=True))
+    assert pressed(checked, "r wrong") == (1, "wrong holds at no step")
+    named = Walker(steps(Tensor(1.0, requires_grad=True, name="wrong") * 2.0))
+    assert pressed(named, "r wrong") == (2, "")  # a name goes before a condition
 
 
 def test_unknown_keys_say_so_and_q_quits(walker):
@@ -281,7 +304,56 @@ def test_a_walk_in_a_terminal(terminal_of):
     assert screen.shows("forward 1/4")
     screen.type("?")
     assert screen.shows("Ctrl-D")
-    screen.type("?q")
+    screen.type("q")
+    assert screen.shows("forward 1/4")
+    screen.type("q")
+    assert screen.ended() == 0
+
+
+COLOURED = re.compile(rb"\x1b\[[\d;]*(?<!\d)(3[0-7]|4[0-7]|[34]8;[\d;]*|9[0-7]|10[0-7])m")
+
+
+def test_colours_are_the_terminals_own_and_so_is_the_background(terminal_of):
+    screen = terminal_of(columns=110, rows=30)
+    screen.type("g8\r")
+    assert screen.shows("GRADIENTS SO FAR")
+    used = {found[1] for found in COLOURED.finditer(screen.raw)}
+    assert {b"32", b"33"} <= used  # green and yellow: an element above 0, and where we are
+    assert used <= {b"31", b"32", b"33", b"34", b"35"}  # never a background, nor 256 colours
+    screen.type("q")
+    assert screen.ended() == 0
+
+
+def test_no_color_leaves_the_colours_out_and_nothing_else(terminal_of):
+    shown = []
+    for variables in ({}, {"NO_COLOR": "1"}):
+        screen = terminal_of(columns=110, rows=30, **variables)
+        screen.type("g8\r")
+        assert screen.shows("GRADIENTS SO FAR")
+        screen.read()
+        shown.append(screen.screen.display)
+        if variables:
+            assert not COLOURED.search(screen.raw)
+        screen.type("q")
+        assert screen.ended() == 0
+    assert shown[0] == shown[1]
+
+
+def test_the_parts_of_the_screen_follow_resizing(terminal_of):
+    screen = terminal_of(columns=110, rows=30)
+    screen.type("g8\r")
+    assert screen.shows("PATHS TO w")
+    line = next(x for x in screen.screen.display if "GRADIENTS SO FAR" in x)
+    assert "│ GRADIENTS" in line  # beside the step
+    screen.resize(60, 40)
+    os.kill(screen.process.pid, signal.SIGWINCH)
+    assert screen.shows("(n)ext (p)revious (?)")
+    line = next(x for x in screen.screen.display if "GRADIENTS SO FAR" in x)
+    assert line.startswith("GRADIENTS")  # below it
+    screen.resize(60, 8)
+    os.kill(screen.process.pid, signal.SIGWINCH)
+    assert screen.shows("more lines (down)")
+    screen.type("q")
     assert screen.ended() == 0
 
 

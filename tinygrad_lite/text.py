@@ -22,7 +22,9 @@ PLAIN_LETTERS = {
     "∏": "prod", "‖": "||", "ᵀ": "^T", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5",
     "⁶": "^6", "⁷": "^7", "⁸": "^8", "⁹": "^9", "⁻": "^-", "′": "'", "⌊": "floor(", "⌋": ")",
     "½": "1/2", "µ": "u", "→": "->", "↳": "=>", "…": "...", "—": "-", "–": "-", "‹": "<", "›": ">",
-    "│": "|", "├": "|", "└": "`", "─": "-", "█": "#", "◺": "tril", "◹": "triu", "\ufffd": "?",
+    "│": "|", "├": "|", "└": "`", "─": "-", "━": "=", "┃": "|", "╭": ".", "╮": ".", "█": "#",
+    "▒": "%", "▶": ">", "◀": "<", "▼": "v", "▸": ">", "◆": "@", "⋯": "...",
+    "◺": "tril", "◹": "triu", "\ufffd": "?",
 }  # fmt: skip
 
 # Widths in units of the font size, those of DejaVu Sans rounded up: it is the widest of the
@@ -105,11 +107,17 @@ def and_more(n: int) -> str:
     return f"… {n:,} more; print(...) shows all"
 
 
+def cells(text: str) -> int:
+    """How many places of a terminal a text takes; some letters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def fit_cells(text: str, width: int) -> str:
-    """The beginning of a text that fits into `width` places of a terminal; some letters take
-    two."""
+    """The beginning of a text that fits into `width` places of a terminal."""
     for i, c in enumerate(text):
-        width -= 0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1
+        width -= cells(c)
         if width < 0:
             return text[:i]
     return text

@@ -6,13 +6,32 @@ Where there is no curses (Windows) or no such terminal, commands are typed on a 
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
-from ..text import encodable, fit_cells
+from ..text import cells, encodable, fit_cells
+
+# What is coloured, and how: each colour repeats what the text says. Of several that match, the
+# first counts. Only the 16 colours are used of which a terminal's own theme says what they are.
+SAYS = {
+    "not a number": r"NaN|[−-]?∞|\bnan\b|[−-]?\binf\b",
+    "here": r"▶|◆|▸ \S+|\^{2,}|\^(?=\s|$)|(?<=[━─ =-] )\[[^][ ]+\]|^\[[^][ ]+\]",
+    "skip": r"[▼╭╮v.]?[━=]+ skip[^━=─]*[━=]+[╮▼.]?|skip +[+−-]\d[\d.]* % +[█#▒%]+",
+    "through": r"[+−-]\d[\d.]* % +[█#▒%]+|(?<= )[◀<][━=](?: [\d.e+-]+ )?[━=]?",
+    "plus": r"(?<![\w.)])\+[\d.]+(?:e[+-]?\d+)?(?! ?%)(?![\w.])",
+    "minus": r"(?<![\w.)])−[\d.]+(?:e[+-]?\d+)?(?! ?%)(?![\w.])",
+    "norm": r"\|[\d.e+-]+\|",
+    "dim": r"waiting  .*|^ *\d+  |[─│]+|·{2,}|\b[A-Z]{4,}(?: [A-Z]{2,})+\b",
+}
+COLOURS = {"here": "YELLOW", "skip": "RED", "through": "BLUE", "plus": "GREEN", "minus": "MAGENTA"}
+STYLES = {"here": "REVERSE", "not a number": "REVERSE", "norm": "BOLD", "dim": "DIM"}
+PATTERN = re.compile("|".join(f"(?P<{what.replace(' ', '_')}>{how})" for what, how in SAYS.items()))
 
 
 class Program(Protocol):
@@ -26,6 +45,10 @@ class Program(Protocol):
 
     def lines(self, width: int) -> list[str]:
         """The text, in lines of at most `width` characters; the first is a heading."""
+
+    def screen(self, width: int, height: int, encode: Callable[[str], str]) -> list[str]:
+        """The same for a screen with so many lines, if it can use them, in letters that `encode`
+        gives."""
 
     def status(self, width: int) -> str:
         """The last line: a message, or the keys there are."""
@@ -88,6 +111,16 @@ class Walk:
         names = {"LEFT": "left", "RIGHT": "right", "UP": "up", "DOWN": "down", "HOME": "home",
                  "END": "end", "PPAGE": "pageup", "NPAGE": "pagedown"}  # fmt: skip
         self.names = {getattr(curses, f"KEY_{key}"): name for key, name in names.items()}
+        with suppress(curses.error):  # the terminal's own background
+            curses.use_default_colors()
+        self.looks = dict.fromkeys(SAYS, 0) | {
+            what: getattr(curses, f"A_{style}") for what, style in STYLES.items()
+        }
+        if not os.environ.get("NO_COLOR") and curses.has_colors():
+            for i, (what, colour) in enumerate(COLOURS.items(), 1):
+                with suppress(curses.error):
+                    curses.init_pair(i, getattr(curses, f"COLOR_{colour}"), -1)
+                    self.looks[what] |= curses.color_pair(i)
         self.names |= {"\n": "right", "\r": "right", " ": "right", "\x04": "q", "\x1b": "escape"}
 
     def run(self) -> None:
@@ -124,7 +157,9 @@ class Walk:
     def draw(self, status: str) -> None:
         """The text from `top` on, and the status in the last line."""
         height, width = self.size
-        lines, room = self.program.lines(width), height - 1
+        room = height - 1
+        encode = partial(encodable, encoding=self.screen.encoding)
+        lines = self.program.screen(width, room, encode)
         self.top = max(0, min(self.top, len(lines) - room))
         self.screen.erase()
         for y, line in enumerate(lines[self.top : self.top + room]):
@@ -140,7 +175,11 @@ class Walk:
         with suppress(self.curses.error):  # the terminal may just have become smaller
             self.screen.move(y, 0)
             self.screen.clrtoeol()
-            self.screen.addstr(y, 0, fit_cells(text, self.size[1]), look)
+            x = 0
+            fitting = fit_cells(text, self.size[1])
+            for piece, says in [(fitting, "")] if look & self.curses.A_REVERSE else pieces(fitting):
+                self.screen.addstr(y, x, piece, look | self.looks.get(says, 0))
+                x += cells(piece)
 
     def ask(self, prompt: str) -> str | None:
         """What is typed after `prompt`; None if Escape is pressed instead."""
@@ -158,3 +197,13 @@ class Walk:
                 typed = self.program.complete(typed)
             elif isinstance(key, str) and key.isprintable():
                 typed += key
+
+
+def pieces(text: str) -> Iterator[tuple[str, str]]:
+    """A line in pieces, each with what it says that has a look of its own; "" for the others."""
+    at = 0
+    for found in PATTERN.finditer(text):
+        yield text[at : found.start()], ""
+        yield found[0], (found.lastgroup or "").replace("_", " ")
+        at = found.end()
+    yield text[at:], ""

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ..backward import contributions
 from ..context import Block, Context
 from ..drawing.page import notebook_frame
 from ..drawing.terminal import interact, say
 from ..recorded.lines import Calls
+from ..recorded.measure import norm
 from ..recorded.names import names_of
-from ..recorded.nodes import computation_of
-from ..recorded.trace import cotangent
+from ..recorded.nodes import Edge, computation_of
+from ..recorded.trace import Trace, cotangent, parameters_of, trace
 from ..stepping.record import Passes
 from ..tensor import Tensor
-from ..text import and_more
+from ..text import and_more, number
 from ..views.keys import Walker
 from ..views.page_data import steps_page
+from ..views.screen import SHOWN, Way, Ways
+from .classes import PathClasses, count_of_paths, path_classes
 from .graphs import Graph
+from .paths import Paths, paths
 from .result import LINES, Result
+from .ways import count_paths
+
+MOST = 200  # paths that are listed one by one in a terminal, else classes
+LARGEST = 2000  # nodes of a computation whose paths are looked for there
 
 
 class source_lines(Block):
@@ -61,8 +73,45 @@ class Steps(Result, Passes):
         """
         if not len(self):
             say("there are no steps: nothing was computed")
-        elif not interact(Walker(self)):
+        elif not interact(Walker(self, cache(self.ways))):
             say(str(self))
+
+    @np.errstate(all="ignore")  # backward has warned
+    def ways(self, which: int) -> Ways | None:
+        """The paths to the parameter of a number, counted on from the first; as classes where they
+        are many. None where no gradient was sent, or the computation is so large that it takes
+        time."""
+        output, names, start = (
+            self.graph.output.tensor,
+            self.graph.names,
+            self.graph.output.gradient,
+        )
+        if start is None or len(self.graph) > LARGEST:
+            return None
+        parameters = parameters_of(output, names)
+        if not parameters:
+            return None
+        wrt = list(parameters.values())[which % len(parameters)]
+        traced = trace(output, (wrt,), start, names)
+        if (n := count_paths(traced, traced.wrt[0])) > MOST:
+            classes = path_classes(output, wrt, "skips", start, keep=MOST, names=names)
+            ways = [
+                Way(f"{count_of_paths(x.count)} over {key} skips", bool(key), x.share, x.norm)
+                for key, x in classes.items()
+            ]
+            found: PathClasses | Paths = classes
+        else:
+            found = listed = paths(output, wrt, start, names=names)
+            ways = [
+                Way(x.way, any(e.skip for e in x.edges), x.share, x.norm, lengths(traced, x.edges))
+                for x in listed
+            ]
+        ways.sort(key=lambda way: -abs(way.share or 0.0))
+        more = f"… {len(ways) - SHOWN} more; " if len(ways) > SHOWN else ""
+        total = f"{more}{count_of_paths(n)}, together |g| {number(found.norm)}"
+        if found.note:
+            total += f" ({found.note})"
+        return Ways(found.wrt, ways[:SHOWN], total, found.formula)
 
     def __repr__(self) -> str:
         more = [and_more(len(self) - LINES)] * (len(self) > LINES)
@@ -75,6 +124,17 @@ class Steps(Result, Passes):
 
     def _repr_html_(self) -> str:
         return notebook_frame(self.page())
+
+
+def lengths(traced: Trace, edges: Sequence[Edge]) -> str:
+    """How the length of the gradient changes along a path, from op to op on the way back."""
+    nodes, told, g = traced.graph.nodes, [number(norm(traced.start))], traced.start
+    for edge in reversed(edges):
+        target, source = nodes[edge.target].tensor, nodes[edge.source].tensor
+        sent = contributions(target, g, within={source})
+        g = next(part for slot, _, part in sent if slot == edge.slot)
+        told.append(f"{nodes[edge.target].symbol} {number(norm(g))}")
+    return " → ".join(told)
 
 
 def steps(output: Tensor, gradient: Any = None, *, check: bool = False, names: Any = None) -> Steps:

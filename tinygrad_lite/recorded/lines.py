@@ -69,41 +69,44 @@ def note_outside_blocks() -> None:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a value was made: the line, the calls that led there from the outermost in, that line
-    the last of them, and the text of the sub-expression."""
+    the last of them, the text of the sub-expression, and where it begins in the line (-1 where
+    Python cannot tell)."""
 
     source: Line
     calls: tuple[Line, ...]
     expression: str
+    column: int
 
 
 def place_of(noted: tuple[Any, ...] | None) -> Place | None:
     """What `Calls.note` noted, looked up; None where nothing was, or none of it is the user's."""
     lines: list[Line] = []
-    expression = ""
+    place: list[Any] = []  # the text of the sub-expression, and where it begins
     while noted:
         code, instruction, noted = noted
         if not code.co_filename.startswith(LIBRARIES):
-            line, text = look_up(code, instruction)
-            expression = expression if lines else text
+            line, *shown = look_up(code, instruction)
+            place = place if lines else shown
             lines.append((code.co_filename, line))
-    return Place(lines[0], tuple(reversed(lines)), expression) if lines else None
+    return Place(lines[0], tuple(reversed(lines)), *place) if lines else None
 
 
 @lru_cache(maxsize=4096)
-def look_up(code: CodeType, instruction: int) -> tuple[int, str]:
-    """The line of an instruction, and the text of the expression that it is of ("" where Python
-    cannot tell)."""
+def look_up(code: CodeType, instruction: int) -> tuple[int, str, int]:
+    """The line of an instruction, the text of the expression that it is of, and the column where
+    that begins ("" and -1 where Python cannot tell)."""
     positions = next(islice(code.co_positions(), instruction // 2, None))
     line, last, start, end = positions
     if line is None:
-        return code.co_firstlineno, ""
+        return code.co_firstlineno, "", -1
     if last is None or start is None or end is None:
-        return line, ""
+        return line, "", -1
     lines = [linecache.getline(code.co_filename, n).encode() for n in range(line, last + 1)]
+    column = len(lines[0][:start].decode(errors="replace"))
     lines[-1] = lines[-1][:end]
     lines[0] = lines[0][start:]
     text = b"".join(lines).decode(errors="replace")
     if line != last:
         with suppress(SyntaxError, ValueError):
             text = ast.unparse(ast.parse(f"({text}\n)", mode="eval"))  # on one line
-    return line, text
+    return line, text, column

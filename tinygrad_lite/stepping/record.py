@@ -128,10 +128,23 @@ class Record:
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
                 self.accumulated(edge.source).get(edge, part), edge.traffic, whole, numbers,
+                self.before(edge),
                 check_rule(op, slot, arrays, tensor.params, g, part)
                 if self.check and slot not in getattr(op, "stopped", ())
                 else None,
             )  # fmt: skip
+
+    def before(self, edge: Edge) -> np.ndarray | None:
+        """What a node had received before an edge brought its part; None before the first."""
+        edges = self.back.out_of[edge.source]
+        if not (i := edges.index(edge)):
+            return None
+        return self.received(edges[:i])
+
+    def received(self, edges: Sequence[Edge]) -> np.ndarray:
+        """What the first edges out of a node have brought together."""
+        last = edges[-1]
+        return self.accumulated(last.source).get(last, read_only(last.contribution))
 
     def sums(self, source: int) -> dict[Edge, np.ndarray]:
         """What a node has received once an edge has brought its part, for all but the first."""
@@ -223,16 +236,20 @@ class Passes(Sequence[Step]):
         """The text of one step, in lines of at most `width` characters; where numbers first
         are not finite it says so, and a backward step ends with the parameters and named values
         that have their whole gradient, or wait."""
+        step, rows = self[index], self.bad_rows(index, width)
+        if step.direction == "backward":
+            record, done = self.record, self.record.numbers <= step.number
+            rows += [("done", record.names_that_fit(done, width))]
+            rows += [("waiting", record.names_that_fit(~done, width))]
+        return step.lines(width) + labelled((row for row in rows if row[1]), width)
+
+    def bad_rows(self, index: int, width: int) -> list[tuple[str, str]]:
+        """What is to say where a step makes, or sends, what first is not finite."""
         step, bad = self[index], self.record.first_bad
         node = self.record.graph.nodes[step.id].tensor
         if step.direction == "forward":
-            rows = wrapped("bad", bad.of_value, width) if node is bad.value else []
-            return step.lines(width) + labelled(rows, width)
-        record, done = self.record, self.record.numbers <= step.number
-        rows = wrapped("bad", bad.of_gradient, width) if node is bad.sender else []
-        rows += [("done", record.names_that_fit(done, width))]
-        rows += [("waiting", record.names_that_fit(~done, width))]
-        return step.lines(width) + labelled((row for row in rows if row[1]), width)
+            return wrapped("bad", bad.of_value, width) if node is bad.value else []
+        return wrapped("bad", bad.of_gradient, width) if node is bad.sender else []
 
     def __str__(self) -> str:
         return "\n\n".join([self.note, *("\n".join(self.lines(i)) for i in range(len(self)))])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..comparison import Check
-from ..recorded.array_text import line
+from ..recorded.array_text import line, signed_number
 from ..recorded.lines import Line
 from ..recorded.measure import norm
 from ..recorded.states import APPEARANCE, State
@@ -21,7 +21,7 @@ from .rules import Formula
 Direction = Literal["forward", "backward"]
 
 LABEL = 10  # the width of the column of labels
-NARROW = 36  # where lines are shorter, labels stand above what they head
+NARROW = 46  # where lines are shorter, labels stand above what they head
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,8 +53,9 @@ class Send:
 
     `formula` is the rule that made the `contribution`, `numbers` the same with numbers for
     names where all are scalars (else empty); `accumulated` what the recipient has received
-    so far, this included, and `total` the state of that once it is all, else None; `check`
-    how the rule compares with a finite difference.
+    so far, this included, and `total` the state of that once it is all, else None; `had` what it
+    had received before, None if this is the first; `check` how the rule compares with a finite
+    difference.
     """
 
     recipient: str
@@ -66,6 +67,7 @@ class Send:
     traffic: State
     total: State | None = None
     numbers: str = ""
+    had: np.ndarray | None = field(repr=False, default=None)
     check: Check | None = None
 
     @property
@@ -155,10 +157,13 @@ class Step:
             rows.append(("code", oneline(code, width)))
         if led := chain(self.calls):
             rows += wrapped("calls", led, width)
-        forward = self.direction == "forward"
-        rows += self.rows_forward(width) if forward else self.rows_backward(width)
         equation = clip(f"  {self.equation}", width)
+        rows += self.rows(width)
         return [f"{head}{place:>{room}}".rstrip(), equation, *labelled(rows, width)]
+
+    def rows(self, width: int) -> list[tuple[str, str]]:
+        """What the op does, as rows of (label, text)."""
+        return (self.rows_forward if self.direction == "forward" else self.rows_backward)(width)
 
     def rows_forward(self, width: int) -> list[tuple[str, str]]:
         """What the op means, reads and makes."""
@@ -182,12 +187,13 @@ class Step:
             rules += wrapped("rule", f"{rule}\n{send.formula.words}", width)
             remark = APPEARANCE[send.traffic].remark
             arrays.append(("sends", f"to {send.recipient}", send.contribution, remark))
-            if send.accumulated is not send.contribution:
+            if send.had is not None:
                 remark = APPEARANCE[send.total].remark if send.total else ""
-                arrays.append(("sends", "   so far", send.accumulated, remark))
+                arrays.append(("sends", f"{send.recipient} had", send.had, ""))
+                arrays.append(("sends", f"{send.recipient} now", send.accumulated, remark))
             if send.check:
                 checks += wrapped("check", f"{send.recipient}: {send.check}", width)
-        return rules + columns(arrays, width) + checks
+        return rules + columns(arrays, width, signed=True) + checks
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -220,17 +226,23 @@ def wrapped(label: str, text: str, width: int) -> list[tuple[str, str]]:
     return [(label, line) for part in text.split("\n") for line in wrap(part, room, "  ")]
 
 
-def columns(arrays: list[tuple[str, str, Any, str]], width: int) -> list[tuple[str, str]]:
-    """Rows of (label, name, array, remark), the names in one column and norms at the right."""
+def columns(
+    arrays: list[tuple[str, str, Any, str]], width: int, signed: bool = False
+) -> list[tuple[str, str]]:
+    """Rows of (label, name, array, remark), the names in one column, norms at the right, and the
+    numbers of short arrays below each other; with their signs if `signed`."""
     whole = text_room(width)
+    short = [x for _, _, array, _ in arrays if np.size(array) <= 8 for x in np.ravel(array)]
+    wide = max((len(signed_number(x, signed)) for x in short), default=0)
     column = min(max(len(name) for _, name, _, _ in arrays), width // 4)
     rows = []
     for label, name, array, remark in arrays:
         size = f"|{number(norm(array))}|" if np.size(array) > 1 else ""
-        if len(size) > whole - column - 12:  # there is no room for both
+        if len(size) > whole - column - (26 if signed else 12):  # there is no room for both
             size = ""
         room = max(1, whole - column - 1 - len(size))
-        text = f"{clip(name, column):<{column}} {line(array, room - bool(size)):<{room}}{size}"
+        numbers = line(array, room - bool(size), signed, wide)
+        text = f"{clip(name, column):<{column}} {numbers:<{room}}{size}"
         rows.append((label, text))
         if remark:
             rows.append((label, f"{'':{column}} {remark}"))
@@ -255,4 +267,6 @@ def source_place(source: tuple[str, int], width: int) -> str:
         relative = os.path.relpath(file)
         file = os.path.basename(file) if relative.startswith("..") else relative
     place = f"{oneline(file, 200)}:{number}"
+    if len(place) > width:
+        place = f"{oneline(os.path.basename(file), 200)}:{number}"
     return place if len(place) <= width else "…" + place[len(place) - width + 1 :]

@@ -13,8 +13,10 @@ from ..recorded.states import State
 from ..stepping.record import Passes
 from ..stepping.steps import Step
 from ..text import clip, oneline, wrap
+from .screen import Encode, Screen, Ways
 
 KEYS = (
+    "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (c)ode (P)aths (?) (q)uit",
     "(n)ext (p)revious (g)o to N (r)un to NAME (v)alues (c)ode (?) (q)uit",
     "(n)ext (p)revious (?) (q)uit",
     "n p ? q",
@@ -35,8 +37,23 @@ HELP = """Keys
                            wrong       a finite difference contradicts a rule
   v                        the values in full, or in short again
   c                        the rules as code, or no more
+  P                        the paths to the next parameter
   up, down, page up, down  scroll
-  q, Ctrl-C, Ctrl-D        quit"""
+  q                        quit; here, back to the steps, as ? and escape
+  Ctrl-C, Ctrl-D           quit
+
+Signs
+  ▶ ^^^^ ▸ ◆ [ ]           where we are: in the code, the gradients, the bar, the drawing
+  y had, y now             what y had received before this step, and has with it
+  |2.09|                   a norm
+  █ +123 %, ▒ −23 %        a share of the gradient; ▒ opposes the whole
+  ━ ─                      travelled, not yet
+Every colour repeats one of these, or a word; NO_COLOR leaves the colours out.
+
+Room
+  From 96 columns on gradients and paths stand beside the step. In a lower window
+  the drawing folds to one line, then what comes after the step stands further
+  down, where it is scrolled to; the step with its line of code stays."""
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 Condition = Callable[[Step], bool]
@@ -55,9 +72,10 @@ class Walker:
         "r": "run to NAME, |g| < 1e-6, nan, blocked or wrong: ",
     }
 
-    def __init__(self, steps: Passes) -> None:
-        self.steps = steps
+    def __init__(self, steps: Passes, ways: Callable[[int], Ways | None] = lambda _: None) -> None:
+        self.steps, self.picture = steps, Screen(steps, ways)
         self.at = 0
+        self.parameter = 0  # which one's paths are shown
         self.in_full = self.in_code = self.help = False
         self.message = "not all is finite: r nan runs to where" if steps.first_bad else ""
 
@@ -69,8 +87,22 @@ class Walker:
     def lines(self, width: int) -> list[str]:
         """The step, or the help, in lines of at most `width` characters."""
         if self.help:
-            return [part for line in HELP.splitlines() for part in wrap(line, width, " " * 27)]
-        lines, step = self.steps.lines(self.at, width), self.step
+            return [
+                part for line in HELP.splitlines() for part in wrap(line, width, " " * 27) or [""]
+            ]
+        return self.steps.lines(self.at, width) + self.more(width)
+
+    def screen(self, width: int, height: int, encode: Encode) -> list[str]:
+        """The same for a screen, with what else there is room for."""
+        if self.help:
+            return list(map(encode, self.lines(width)))
+        more = self.more(width)
+        return self.picture.lines(self.at, width, height, encode, self.parameter, more)
+
+    def more(self, width: int) -> list[str]:
+        """What was asked to be shown besides: the rules as code, values in full."""
+        lines: list[str] = []
+        step = self.step
         for code in dict.fromkeys(send.formula.code for send in step.sends if self.in_code):
             lines += ["", *(clip(f"    {line}", width) for line in code.splitlines())]
         if not self.in_full:
@@ -91,6 +123,8 @@ class Walker:
     def press(self, key: str, argument: str = "") -> bool:
         """Do what a key says; False to quit."""
         self.message, was_help, self.help = "", self.help, False
+        if was_help and key in ("q", "escape", "?", "h"):
+            return True
         last = len(self.steps) - 1
         match key:
             case "q":
@@ -113,8 +147,10 @@ class Walker:
                 self.in_full = not self.in_full
             case "c":
                 self.in_code = not self.in_code
+            case "P":
+                self.parameter += 1
             case "?" | "h":
-                self.help = not was_help
+                self.help = True
             case _ if key not in ("g", "r", "escape"):
                 self.message = f"no such key: {oneline(key)}; ? shows them all"
         return True
@@ -144,6 +180,9 @@ class Walker:
             found, what = [condition(step) for step in self.steps], f"{oneline(wanted)} holds"
         else:
             self.message = f"nothing here is called {oneline(wanted)}, and it is no condition (?)"
+            return
+        if condition is CONDITIONS["wrong"] and not chosen and not self.steps.record.check:
+            self.message = "no rule was checked: start with --check, or as steps(y, check=True)"
             return
         places = [i for i, holds in enumerate(found) if holds]
         before = ", ".join(str(i + 1) for i in places[:5])
