@@ -228,10 +228,9 @@ class Screen:
             else:
                 lines.append(clip(f"  {share:>7}  {way.title}", width))
             if way is longest and way.lengths and width > 24:
-                lengths = wrap(f"op by op: {way.lengths}", width - 7, "  ")
-                lines += [f"       {text}" for text in lengths[:3]]
+                lines += [f"       {x}" for x in few(f"op by op: {way.lengths}", width - 7)]
         lines += [clip(f"  {text}", width) for text in wrap(found.total, max(1, width - 2))]
-        lines += [f"  {text}" for text in wrap(found.formula, max(1, width - 2), "  ")[:3]]
+        lines += [f"  {text}" for text in few(found.formula, max(1, width - 2))]
         return [clip(text, width) for text in lines]
 
 
@@ -252,6 +251,12 @@ def pad(text: str, width: int) -> str:
     """A text over so many places of a terminal."""
     text = fit_cells(text, width)
     return text + " " * (width - cells(text))
+
+
+def few(text: str, width: int) -> list[str]:
+    """A text in at most three lines."""
+    lines = wrap(text, width, "  ")
+    return lines if len(lines) <= 3 else [*lines[:2], clip(f"{lines[2]} …", width)]
 
 
 def heading(words: str, width: int, note: str = "") -> list[str]:
