@@ -89,15 +89,17 @@ print(f"  step  {step.item():9.2g}  {grad(step, b).item():9.2g}   blocked")
 # ## NAND is universal
 #
 # Every logic gate can be built from NANDs. Here the same perceptron, called 4 times, is XOR,
-# and called 9 times it adds two bits and a carry. (No gradient has been asked of XOR, so in
-# its drawing the edges are *not computed*, and still blocked at every step.)
+# and called 9 times it adds two bits and a carry. Each call is a scope of its own, so that the
+# drawing shows four gates. (No gradient has been asked of XOR, so the edges are *not computed*, and
+# still blocked at every step, which the drawings call H, for Heaviside.)
 
 
 # %%
 def half_adder(p, q):
     """p XOR q from 4 NANDs, and the first of them, which the carry needs."""
-    n = nand(p, q)
-    return nand(nand(p, n), nand(n, q)), n
+    first, upper, lower, last = (scope(f"NAND {i}")(nand) for i in range(1, 5))
+    n = first(p, q)
+    return last(upper(p, n), lower(n, q)), n
 
 
 def full_adder(p, q, carry):
@@ -110,6 +112,8 @@ def full_adder(p, q, carry):
 xor, _ = half_adder(x1, x2)
 xor.name = "XOR"
 print("\nXOR of the four cases, from 4 NANDs:", *xor.data.astype(int))
+gates = {node.scope[0] for node in graph(xor) if node.op}
+print("In its drawing each gate is an area; H is the step g (Heaviside):", *sorted(gates), sep="  ")
 assert xor.data.tolist() == [0, 1, 1, 0]
 save(graph(xor), "nand_xor.svg")
 

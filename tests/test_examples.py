@@ -27,6 +27,7 @@ PRINTS = {
         "df/db  = 0.0",
         "NAND -> +     blocked",
         "from 4 NANDs: 0 1 1 0",
+        "H is the step g (Heaviside):  NAND 1  NAND 2  NAND 3  NAND 4",
         "1  1  1       1    1",
     ],
     "dct": [
@@ -34,7 +35,14 @@ PRINTS = {
         "all 259081 patches",
         "4   8  12  16  16",
     ],
-    "layer": ["has shape (3,) but W has (4, 3)", "-1000             nan   0"],
+    "layer": [
+        "has shape (3,) but W has (4, 3)",
+        "-1000             nan   0           the engine",
+        "-700               0   9.86e-305   the engine",
+        "    1           0.197   0.197       both",
+        "700       9.86e-305   0           the printed formula",
+        "1000               0   0           both",
+    ],
     "skip_networks": [
         "W1 → z → y → F → G     10  0.0725   -23 %",
         "W1         0.0725   0.224   0.279  +123 %  0.0725   -23 %       0.64  paths oppose",
@@ -54,7 +62,11 @@ PRINTS = {
     ],
     "denoise": ["DCT 8x8               2"],
     "learned_denoise": ["waves learned          "],
-    "skip_or_not": ["F, rate x 30", "shares of the gradient of W1 by depth"],
+    "skip_or_not": [
+        "F, rate x 30",
+        "They do not say who\nlearns: in 600 steps",
+        "shares of the gradient of W1 by depth",
+    ],
     "digits": ["drawn at random"],
 }
 
@@ -356,6 +368,23 @@ def test_paths_of_the_residual_network_are_pytorchs(left_by):
     (expected,) = torch.autograd.grad(h, x, torch.tensor(v))
     np.testing.assert_allclose(left["total"], expected.numpy(), rtol=1e-12)
     np.testing.assert_array_equal(left["classes"][0].contribution, v)
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_the_learning_shows_curves(left_by):
+    left = left_by("skip_or_not", "--quick")
+    for axes in left["axes"].ravel():
+        curves = [line for line in axes.get_lines() if np.isfinite(line.get_ydata()).any()]
+        assert {line.get_color() for line in curves} >= {left["ORANGE"]}
+        for line in curves:
+            points = np.column_stack(line.get_data())
+            assert np.isfinite(points).all()
+            assert len(points) > 10
+    saturated = left["axes"][1, 1].get_lines()  # where F's gradient is 0, and so has no curve
+    assert {x.get_color() for x in saturated if np.isfinite(x.get_ydata()).any()} == {
+        left["ORANGE"]
+    }
+    assert "who learns" in left["figure"].get_suptitle()
 
 
 @pytest.mark.slow
