@@ -5,12 +5,20 @@ import gc
 import importlib
 import io
 import os
+import shutil
 import tokenize
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1280,800",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +52,25 @@ def require(name: str) -> ModuleType:
     if os.environ.get("TINYGRAD_LITE_REQUIRE_ALL") == "1":
         return importlib.import_module(name)
     return pytest.importorskip(name)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One headless Chromium for all tests of this file."""
+    webdriver = require("selenium.webdriver")
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        assert os.environ.get("TINYGRAD_LITE_REQUIRE_ALL") != "1", "no chromium or chromedriver"
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
 
 
 def code_lines(text: str) -> set[int]:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .svg import dark_style
+from .svg import THEMES, dark_style
 
 HERE = Path(__file__).parent
 LARGEST = 5_000_000  # bytes of a page, at most
@@ -57,9 +57,12 @@ def embed_json(data: Any) -> str:
 
 
 def notebook_frame(page: str, height: int = 640) -> str:
-    """A page as a notebook shows it: in a frame that may run its script and nothing else."""
+    """A page as a notebook shows it: in a frame that may run its script and nothing else, and is
+    light or dark as the notebook is."""
     return (
-        f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}" '
-        f'style="width:100%;height:{height}px;border:1px solid #8884;border-radius:6px" '
+        f'<style>{THEMES}</style><iframe class="tinygrad-lite" sandbox="allow-scripts" '
+        f'srcdoc="{html.escape(page)}" '
+        f'style="box-sizing:border-box;width:100%;height:{height}px;border:1px solid #8884;'
+        'border-radius:6px" '
         'title="steps of a computation"></iframe>'
     )

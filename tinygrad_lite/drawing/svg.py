@@ -6,9 +6,11 @@ the layout and stays the same whichever Graphviz was used.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from html import escape
 from xml.etree import ElementTree as ET
 
 from ..text import oneline, printable, text_width
@@ -18,6 +20,12 @@ SVG = "http://www.w3.org/2000/svg"
 SHAPES = ("path", "polygon", "ellipse", "polyline", "text")
 MARGIN = 12.0
 NARROWEST = 420.0  # room for the legend below a small picture
+# Notebooks say of which theme they are: JupyterLab by an attribute, VS Code by a class.
+THEMES = "".join(
+    f'[data-jp-theme-light="{light}"] .tinygrad-lite,.vscode-{theme} .tinygrad-lite'
+    f"{{color-scheme:{theme}}}"
+    for light, theme in (("true", "light"), ("false", "dark"))
+)
 DESCRIPTION = 20_000  # characters of it, at most
 
 
@@ -84,10 +92,26 @@ def extent(document: str) -> tuple[float, float]:
 def fit_width(document: str) -> str:
     """An SVG as HTML: narrowed to the room there is, as long as its letters can be read; what is
     wider then scrolls."""
-    least = 0.375 * extent(document)[0]
-    style = f"max-width:100%;min-width:{least:.0f}pt;height:auto"
-    shown = document.replace("<svg ", f'<svg style="{style}" ', 1)
+    shown = document.replace("<svg ", f'<svg style="{width_that_fits(document)}" ', 1)
     return f'<div style="overflow-x:auto">{shown}</div>\n'
+
+
+def image(document: str) -> str:
+    """The same as one image, for a notebook. It keeps to itself: a notebook that is not trusted
+    would strip an SVG's elements and leave their text. And its colours follow `color-scheme`, which
+    is the notebook's own theme, not that of the reader's system."""
+    data = base64.b64encode(document.encode()).decode()
+    title = parse(document).findtext("title", "")
+    return (
+        f'<style>{THEMES}</style><div style="overflow-x:auto"><img class="tinygrad-lite" '
+        f'style="{width_that_fits(document)}" alt="{escape(title)}" '
+        f'src="data:image/svg+xml;base64,{data}"/></div>\n'
+    )
+
+
+def width_that_fits(document: str) -> str:
+    """The style of an SVG that is as wide as there is room for, and as its letters need."""
+    return f"max-width:100%;min-width:{0.375 * extent(document)[0]:.0f}pt;height:auto"
 
 
 def parse(document: str) -> ET.Element:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any, ClassVar
 
 from ..backward import seed
@@ -18,7 +17,7 @@ from ..views.boxes import Wire, diagram
 from ..views.looks import picture
 from ..views.page_data import steps_page
 from ..views.text_tree import text_tree
-from .result import LINES, ROWS, Drawing, attributes, plain
+from .result import LINES, Drawing, as_text, attributes, plain
 
 NODE = (
     "id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient", "state",
@@ -45,9 +44,7 @@ class Graph(Drawing, Computation):
 
     def text_html(self) -> str:
         """The text tree, unfolded on request: it says what the picture says."""
-        tree = escape(first_lines(str(self), ROWS))
-        style = "font-family:monospace;line-height:1.2;white-space:pre"
-        return f'<details><summary>as text</summary><pre style="{style}">{tree}</pre></details>\n'
+        return as_text(self)
 
     def to_json(self) -> dict[str, Any]:
         """Node-link data, as `networkx.node_link_graph(data, edges="edges")` reads it."""

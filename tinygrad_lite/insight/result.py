@@ -16,13 +16,13 @@ import numpy as np
 
 from ..drawing.picture import Direction, Picture
 from ..drawing.render import encode, png, svg
-from ..drawing.svg import fit_width
+from ..drawing.svg import fit_width, image
 from ..drawing.table import Table
 from ..files import file_path, json_text, save_file, strict, whole_file
 from ..recorded.measure import narrow, norm
 from ..recorded.nodes import Edge
 from ..recorded.states import State
-from ..text import number
+from ..text import first_lines, number
 from .formulas import LATEX, TEXT, Formula
 
 LINES = 60  # of a table, in a console
@@ -126,6 +126,13 @@ class Result:
         return self.svg(**how).encode()
 
 
+def as_text(result: object) -> str:
+    """An answer as text, which a notebook unfolds on request."""
+    text = escape(first_lines(str(result), ROWS))
+    style = "font-family:monospace;line-height:1.2;white-space:pre;overflow-x:auto"
+    return f'<details><summary>as text</summary><pre style="{style}">{text}</pre></details>\n'
+
+
 class Chart(Numbers, Result):
     """An answer that is shown as a table, as a picture (.svg or .png), and as a page of both.
 
@@ -159,7 +166,7 @@ class Chart(Numbers, Result):
 
     def _repr_html_(self) -> str:
         try:
-            shown = fit_width(self.svg())
+            shown = image(self.svg())
         except UNDRAWABLE as error:
             shown = f"<p>{escape(str(error))}</p>\n"
         return f'{shown}<div style="overflow:auto;max-height:40em">\n{self.text_html()}</div>'

@@ -27,7 +27,7 @@ from ..views.screen import SHOWN, Way, Ways
 from .classes import PathClasses, count_of_paths, path_classes
 from .graphs import Graph
 from .paths import Paths, paths
-from .result import LINES, Result
+from .result import LINES, Result, as_text
 from .ways import count_paths
 
 MOST = 200  # paths that are listed one by one in a terminal, else classes
@@ -123,7 +123,7 @@ class Steps(Result, Passes):
         return steps_page(self)
 
     def _repr_html_(self) -> str:
-        return notebook_frame(self.page())
+        return f"{notebook_frame(self.page())}\n{as_text(self)}"
 
 
 def lengths(traced: Trace, edges: Sequence[Edge]) -> str:
