@@ -51,7 +51,7 @@ PRINTS = {
         "f3       -23 %      0.279  10.7°      0.279             1.19",
         "f3       -18 %      0.421   4.4°      0.134             1.19",
         "compare.svg first: F and G on one scale. G has one arrow more, the",
-        "Over it y gets a gradient of 2.00, through f3 one of 0.451.",
+        "Over it y gets a gradient of 2.00, through f3 0.451.",
         "So the gradient of W1 is 0.224 in G, and 0.0725 in F.",
     ],
     "deep_residual": [

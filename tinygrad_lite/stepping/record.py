@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import accumulate, islice
+from itertools import accumulate
 from operator import add
 from typing import Any, Self, overload
 
@@ -125,32 +125,26 @@ class Record:
                     if filled != result and not WORDS.search(filled):
                         numbers = f"{filled} = {result}"
             whole = recipient.state if edge == self.back.out_of[recipient.id][-1] else None
+            had, now = self.accumulated(edge.source)[edge]
             yield Send(
                 self.names[recipient.id], recipient.id, slot, rule, part,
-                self.accumulated(edge.source).get(edge, part), edge.traffic, whole, numbers,
-                self.before(edge),
+                part if had is None else now, edge.traffic, whole, numbers, had,
                 check_rule(op, slot, arrays, tensor.params, g, part)
                 if self.check and slot not in getattr(op, "stopped", ())
                 else None,
             )  # fmt: skip
 
-    def before(self, edge: Edge) -> np.ndarray | None:
-        """What a node had received before an edge brought its part; None before the first."""
-        edges = self.back.out_of[edge.source]
-        if not (i := edges.index(edge)):
-            return None
-        return self.received(edges[:i])
-
     def received(self, edges: Sequence[Edge]) -> np.ndarray:
         """What the first edges out of a node have brought together."""
-        last = edges[-1]
-        return self.accumulated(last.source).get(last, read_only(last.contribution))
+        return self.accumulated(edges[-1].source)[edges[-1]][1]
 
-    def sums(self, source: int) -> dict[Edge, np.ndarray]:
-        """What a node has received once an edge has brought its part, for all but the first."""
+    def sums(self, source: int) -> dict[Edge, tuple[np.ndarray | None, np.ndarray]]:
+        """What a node has received before each edge brings its part, and with it."""
         edges = self.back.out_of[source]
-        totals: Iterator[Any] = accumulate((edge.contribution for edge in edges), add)
-        return dict(zip(edges[1:], map(read_only, islice(totals, 1, None)), strict=True))
+        parts: Iterator[Any] = accumulate((edge.contribution for edge in edges), add)
+        totals = list(map(read_only, parts))
+        pairs = zip([None, *totals[:-1]], totals, strict=True)
+        return dict(zip(edges, pairs, strict=True))
 
     def names_that_fit(self, which: np.ndarray, width: int) -> str:
         """The names of some that have their whole gradient or wait, as many as fit a line."""

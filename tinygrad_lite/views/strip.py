@@ -97,27 +97,35 @@ class Strip:
     ) -> list[str]:
         """The way through a step: arcs, the line itself, and two below it for what joins; folded,
         the line alone."""
-        return Drawn(self.graph, self.way(step.id), step, encode).lines(width, folded)
+        return Drawn(self.graph, self.way(step.id), step, encode, width // 4 + 2).lines(
+            width, folded
+        )
 
 
 class Drawn:
     """One way, drawn for a step."""
 
     def __init__(
-        self, graph: Computation, way: Sequence[Edge], step: Step, encode: Callable[[str], str]
+        self,
+        graph: Computation,
+        way: Sequence[Edge],
+        step: Step,
+        encode: Callable[[str], str],
+        most: int,
     ) -> None:
+        """At most so many ops on either side of the step are drawn."""
         self.graph, self.step, self.encode = graph, step, encode
         self.canvas = Canvas()
-        self.ways = set(way)
-        self.on = {e.source for e in way} | {step.id, graph.output.id}
+        ids = [*(e.source for e in way[:1]), *(e.target for e in way)] or [step.id]
+        self.places = {id: i for i, id in enumerate(ids)}  # of what is on the way
+        here = self.places[step.id]
+        first, last = max(0, here - most), here + most
+        self.into = {e.target: e for e in way}
         self.tails: dict[int, int] = {}  # where what a node gives begins its way
         self.heads: dict[int, int] = {}  # where its op stands
-        x = 0
-        ids = [way[0].source] if way else []
-        ids += [e.target for e in way]
-        into = {e.target: e for e in way}
-        for id in ids or [step.id]:
-            x = self.place(graph.nodes[id], into.get(id), x)
+        self.end = 0
+        for id in ids[first : last + 1]:
+            self.end = self.place(graph.nodes[id], self.into.get(id), self.end)
         self.arcs()
 
     def travelled(self, edge: Edge) -> bool:
@@ -147,8 +155,8 @@ class Drawn:
         if node.op is None:
             symbol, name = name or self.encode(oneline(self.graph.title(node), 12)), ""
         line = self.encode(self.stroke(edge)) if edge else ""
-        joins = [e for e in self.graph.into[node.id] if e not in self.ways and e != edge]
-        beside = [e for e in joins if e.source not in self.on]
+        joins = [e for e in self.graph.into[node.id] if e != edge]
+        beside = [e for e in joins if e.source not in self.places]
         below = self.encode(self.joined(beside))
         symbol = f"[{symbol}]" if here else symbol
         room = max(cells(symbol), cells(below) - 2)  # a piece of line on either side is as wide
@@ -181,12 +189,14 @@ class Drawn:
 
     def arcs(self) -> None:
         """Draw, above the line, the edges between what stands on it that pass something by."""
-        found = [e for e in self.graph.edges if e.source in self.tails and e.target in self.heads]
-        found = [e for e in found if e not in self.ways]
-        found.sort(key=lambda e: self.heads[e.target] - self.tails[e.source])
+        near = [e for id in self.tails for e in (*self.graph.into[id], *self.graph.out_of[id])]
+        found = [
+            (self.tails.get(e.source, 0), self.heads.get(e.target, self.end), e)
+            for e in dict.fromkeys(near)
+            if e != self.into.get(e.target) and {e.source, e.target} <= self.places.keys()
+        ]
         taken: list[list[tuple[int, int]]] = [[] for _ in range(ARCS)]
-        for edge in found:
-            a, b = self.tails[edge.source], self.heads[edge.target]
+        for a, b, edge in sorted(found, key=lambda arc: arc[1] - arc[0]):
             free = (
                 level for level, spans in enumerate(taken, 1)
                 if all(b <= start or a >= end for start, end in spans)
@@ -208,7 +218,9 @@ class Drawn:
             start = (len(middle) - len(words)) // 2
             middle = middle[:start] + words + middle[start + len(words) :]
         left = "▼" if back and level == 1 else "╭"
-        self.canvas.write(-level, a, f"{self.encode(left)}{middle}{self.encode('╮')}")
+        self.canvas.write(-level, a, f"{self.encode(left)}{middle}")
+        if not "".join(self.canvas.rows[-level][b : b + 1]).strip():  # where no other arc begins
+            self.canvas.write(-level, b, self.encode("╮"))
         for lower in range(1, level):
             last = back and lower == 1
             self.canvas.write(-lower, a, self.encode("▼" if last else side))
