@@ -170,7 +170,7 @@ def test_p_goes_to_the_next_parameter_and_round(walker):
     walker.parameter = 0
 
 
-def test_many_paths_come_as_classes_and_very_large_ones_not_at_all(monkeypatch):
+def test_many_paths_come_as_classes():
     v = Tensor(np.ones(2), requires_grad=True, name="x")
     for _ in range(20):
         v = v + sigmoid(v)
@@ -180,8 +180,27 @@ def test_many_paths_come_as_classes_and_very_large_ones_not_at_all(monkeypatch):
     assert "1 path over 20 skips skip +66 %" in text
     assert "20 paths over 19 skips skip +29 %" in text
     assert "16 more; 1,048,576 paths" in text
-    monkeypatch.setattr("tinygrad_lite.insight.stepper.LARGEST", 40)
-    assert "PATHS" not in "\n".join(shown(walker_of(v.sum()), 45))
+
+
+def test_paths_that_take_time_are_looked_for_when_asked_for():
+    x = v = Tensor(np.ones(10_000), requires_grad=True, name="x")
+    for _ in range(10):
+        v = v + sigmoid(v)
+    found = steps(v.sum())
+    assert not found.quick
+    assert steps(two_of_three(), np.ones(4)).quick
+    assert steps(Tensor(1.0) * 2.0).quick
+    asked = []
+    walker = Walker(found, lambda which: asked.append(which) or found.ways(which), -1)
+    _, right = columns(shown(walker, 25, 120))
+    assert (
+        " ".join(right[right.index("") + 1].split()) == "PATHS P looks for them, for some seconds"
+    )
+    assert not asked
+    walker.press("P")
+    assert "PATHS TO x" in "\n".join(shown(walker, 25, 120))
+    assert asked == [0]
+    assert x.grad is None
 
 
 def test_a_drawing_of_one_line_shows_the_way_the_skip_and_where_we_are(walker):

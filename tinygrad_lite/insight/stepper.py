@@ -31,7 +31,7 @@ from .result import LINES, Result, as_text
 from .ways import count_paths
 
 MOST = 200  # paths that are listed one by one in a terminal, else classes
-LARGEST = 2000  # nodes of a computation whose paths are looked for there
+QUICK = 4_000_000  # paths times numbers on them, so many that are found in about a second
 
 
 class source_lines(Block):
@@ -73,27 +73,34 @@ class Steps(Result, Passes):
         """
         if not len(self):
             say("there are no steps: nothing was computed")
-        elif not interact(Walker(self, cache(self.ways))):
+        elif not interact(Walker(self, cache(self.ways), 0 if self.quick else -1)):
             say(str(self))
+
+    def towards(self, which: int) -> Trace | None:
+        """What lies between the output and the parameter of a number, counted on from the first;
+        None where no gradient was sent."""
+        output, names, start = self.graph.output, self.graph.names, self.graph.output.gradient
+        parameters = list(parameters_of(output.tensor, names).values())
+        if start is None or not parameters:
+            return None
+        return trace(output.tensor, (parameters[which % len(parameters)],), start, names)
+
+    @property
+    def quick(self) -> bool:
+        """Whether the paths to the first parameter are found in a moment."""
+        traced = self.towards(0)
+        if traced is None:
+            return True
+        size = sum(value._array.size for value in traced.within)
+        return min(count_paths(traced, traced.wrt[0]), MOST) * size < QUICK
 
     @np.errstate(all="ignore")  # backward has warned
     def ways(self, which: int) -> Ways | None:
-        """The paths to the parameter of a number, counted on from the first; as classes where they
-        are many. None where no gradient was sent, or the computation is so large that it takes
-        time."""
-        output, names, start = (
-            self.graph.output.tensor,
-            self.graph.names,
-            self.graph.output.gradient,
-        )
-        if start is None or len(self.graph) > LARGEST:
+        """The paths to the parameter of a number, as classes where they are many."""
+        if (traced := self.towards(which)) is None:
             return None
-        parameters = parameters_of(output, names)
-        if not parameters:
-            return None
-        wrt = list(parameters.values())[which % len(parameters)]
-        traced = trace(output, (wrt,), start, names)
-        if (n := count_paths(traced, traced.wrt[0])) > MOST:
+        output, (wrt,), start, names = traced.output, traced.wrt, traced.start, traced.names
+        if (n := count_paths(traced, wrt)) > MOST:
             classes = path_classes(output, wrt, "skips", start, keep=MOST, names=names)
             ways = [
                 Way(f"{count_of_paths(x.count)} over {key} skips", bool(key), x.share, x.norm)

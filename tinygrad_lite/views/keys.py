@@ -72,10 +72,13 @@ class Walker:
         "r": "run to NAME, |g| < 1e-6, nan, blocked or wrong: ",
     }
 
-    def __init__(self, steps: Passes, ways: Callable[[int], Ways | None] = lambda _: None) -> None:
+    def __init__(
+        self, steps: Passes, ways: Callable[[int], Ways | None] = lambda _: None, parameter: int = 0
+    ) -> None:
+        """`parameter` is the number of that whose paths are shown; -1 if only when asked for."""
         self.steps, self.picture = steps, Screen(steps, ways)
         self.at = 0
-        self.parameter = 0  # which one's paths are shown
+        self.parameter = parameter
         self.in_full = self.in_code = self.help = False
         self.message = "not all is finite: r nan runs to where" if steps.first_bad else ""
 

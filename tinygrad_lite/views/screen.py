@@ -208,6 +208,8 @@ class Screen:
 
     def paths(self, step: Step, width: int, chosen: int) -> list[str]:
         """The paths to a parameter with their shares, what they sum to, and the chain rule."""
+        if step.direction == "backward" and chosen < 0:
+            return heading("PATHS", width, "P looks for them, for some seconds")
         found = self.ways(chosen) if step.direction == "backward" else None
         if found is None:
             return []
