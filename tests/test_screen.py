@@ -12,6 +12,7 @@ from nets import skip_networks
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, scope, sigmoid, source_lines, steps, tanh
 from tinygrad_lite.drawing.terminal import COLOURS, STYLES, pieces
+from tinygrad_lite.insight.step_paths import StepPaths
 from tinygrad_lite.text import cells, encodable
 from tinygrad_lite.views.keys import Walker
 from tinygrad_lite.views.screen import LOW, WIDE, local_names
@@ -45,7 +46,7 @@ def two_of_three(seed=34):
 
 def walker_of(output, gradient=None, **how):
     found = steps(output, gradient, **how)
-    return Walker(found, found.ways)
+    return Walker(found, StepPaths(found.graph).ways)
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +188,12 @@ def test_paths_that_take_time_are_looked_for_when_asked_for():
     for _ in range(10):
         v = v + sigmoid(v)
     found = steps(v.sum())
-    assert not found.quick
-    assert steps(two_of_three(), np.ones(4)).quick
-    assert steps(Tensor(1.0) * 2.0).quick
+    dear = StepPaths(found.graph)
+    assert not dear.quick
+    assert StepPaths(steps(two_of_three(), np.ones(4)).graph).quick
+    assert StepPaths(steps(Tensor(1.0) * 2.0).graph).quick
     asked = []
-    walker = Walker(found, lambda which: asked.append(which) or found.ways(which), -1)
+    walker = Walker(found, lambda which: asked.append(which) or dear.ways(which), -1)
     _, right = columns(shown(walker, 25, 120))
     assert (
         " ".join(right[right.index("") + 1].split()) == "PATHS P looks for them, for some seconds"
