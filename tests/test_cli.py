@@ -71,9 +71,9 @@ def test_without_a_file_the_text_tree_is_printed_and_nothing_else(folder, tmp_pa
     assert (done.returncode, done.stdout.splitlines()) == (
         0,
         [
-            "loss = multiply ()   1.00 (norms of the gradient)",
-            "├─ weight (), parameter   2.00",
-            "└─ → weight   2.00",
+            "loss = multiply () [4.0]   +1.00 (the gradient)",
+            "├─ weight () [2.0], parameter   +2.00, in all +2.00 + 2.00 = +4.00",
+            "└─ → weight   +2.00",
         ],
     )
     assert done.stderr == f"noise of the script ['{folder / 'net.py'}']\n"
@@ -88,7 +88,7 @@ def test_a_picture_is_saved(folder, tmp_path):
 def test_the_installed_command_is_the_module(folder):
     for module in (True, False):
         done = run("graph", "net.py:weight", cwd=folder, module=module)
-        assert done.stdout.startswith("weight (), parameter")
+        assert done.stdout.startswith("weight () [2.0], parameter")
 
 
 def test_arguments_after_two_dashes_are_the_scripts(folder):
@@ -116,12 +116,12 @@ def test_gradients_of_ones_are_sent_back_unless_told_otherwise(folder):
         "y = 3.0 * x\nz = Tensor([1.0]) + 1.0\n"
     )
     done = run("graph", "plain.py:y", cwd=folder)
-    assert "x (2,), parameter   4.24" in done.stdout  # 3 sqrt(2)
-    assert "gradient, for a cotangent of ones: that of the sum)" in done.stdout
+    assert "x (2,) [1.0 2.0], parameter   +3.00 +3.00" in done.stdout
+    assert "gradient, starting from ones: it is the gradient of the sum)" in done.stdout
     run("graph", "plain.py:y", "--html", "plain.html", cwd=folder)
     assert "The gradients are those of L = sum(y)." in (folder / "plain.html").read_text("utf-8")
     done = run("graph", "plain.py:y", "--no-gradient", cwd=folder)
-    assert "x (2,), parameter   not computed" in done.stdout
+    assert "x (2,) [1.0 2.0], parameter   not computed" in done.stdout
     assert run("graph", "plain.py:z", cwd=folder).stdout.startswith("z = add (1,)")
 
 
@@ -339,8 +339,8 @@ def test_nothing_that_a_script_writes_mixes_into_the_answer(tmp_path, monkeypatc
     (tmp_path / "loud.py").write_text(f"{LOUD}\n{last}\n")
     done = run("graph", "loud.py:y", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
-        0, "y = multiply ()   1.00 (norms of the gradient)\n├─ x (), parameter   3.00\n"
-        "└─ → x   3.00\n"
+        0, "y = multiply () [9.0]   +1.00 (the gradient)\n"
+        "├─ x () [3.0], parameter   +3.00, in all +3.00 + 3.00 = +6.00\n└─ → x   +3.00\n"
     )  # fmt: skip
     kinds = {line for line in done.stderr.splitlines() if line.startswith("NOISE")}
     closed = last.startswith("sys.stdout.close")  # then logging itself fails
@@ -512,8 +512,8 @@ def test_an_encoding_without_these_letters_gets_others_that_mean_the_same(border
     tree = shell("graph borders.py:y --gradient", borders, PYTHONIOENCODING=encoding)
     assert tree.returncode == 0, tree.stderr
     shown = tree.stdout.decode(encoding)
-    assert "|- w (2,), parameter" in shown
-    assert f"`- alpha_{'é' if encoding == 'cp1252' else 'e'} (), parameter" in shown
+    assert "|- w (2,) [-1.0 2.0], parameter" in shown
+    assert f"`- alpha_{'é' if encoding == 'cp1252' else 'e'} () [3.0], parameter" in shown
     walk = shell("step borders.py:y --check", borders, PYTHONIOENCODING=encoding)
     assert walk.returncode == 0, walk.stderr
     shown = walk.stdout.decode(encoding)

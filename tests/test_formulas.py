@@ -111,7 +111,7 @@ def test_a_line_a_term_says_what_it_carries():
         term, size, share = line.split("  ", 1)[0], *line.split()[-3:-1]
         assert term == text
         assert float(size) == pytest.approx(path.norm, rel=1e-2)
-        assert float(share) == pytest.approx(100 * path.share, abs=1)
+        assert float(share.replace("−", "-")) == pytest.approx(100 * path.share, abs=1)
 
 
 # What is written is so

@@ -409,7 +409,7 @@ def test_nan_and_infinity_are_marked(shown):
     x = Tensor([1.0, np.nan, np.inf, -np.inf], requires_grad=True, name="x")
     page = shown(steps(x * 1.0, np.ones(4)))
     marked = page.run("return [...document.querySelectorAll('.cell.nan')].map(e => e.innerText)")
-    assert marked[:3] == ["NaN", "∞", "-∞"]
+    assert marked[:3] == ["NaN", "∞", "−∞"]
     assert "1 NaN, 2 infinite" in page.text("#step")
 
 

@@ -94,7 +94,7 @@ def test_the_elements_of_results_are_a_readable_line():
         'Path(path <b>&"W1 → z → y → G, edges 7, |part| 0.304, share +102 %)',
         "Layer(layer f1, |at result| 0.578, |parameters| 0.300, of the next ×0.42)",
         "PathClass(paths 1, |part| 0.304, share +102 %)",
-        "PathClass(paths 1, |part| 0.122, share -1.7 %)",
+        "PathClass(paths 1, |part| 0.122, share −1.7 %)",
         'Row(parameter <b>&"W1, |first| 0.122, |second| 0.274, paths oppose)',
     ]
 

@@ -6,11 +6,11 @@ import codecs
 import math
 import textwrap
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache, reduce
 from operator import add
-from typing import TypeVar
+from typing import Any, TypeVar
 from unicodedata import combining, east_asian_width, name, normalize
 
 Item = TypeVar("Item", bound=Hashable)
@@ -144,16 +144,118 @@ def letter_width(c: str) -> float:
 def number(x: float, digits: int = 3) -> str:
     """A number as pictures and tables write it: `digits` significant ones.
 
-    >>> [number(x) for x in (0.0, 2.0, 123.0, 0.06131, 1.2e-32, math.nan, -math.inf)]
-    ['0', '2.00', '123', '0.0613', '1.20e-32', 'NaN', '-∞']
+    >>> [number(x) for x in (-0.0, 2.0, -123.0, 0.06131, 1.2e-32, math.nan, -math.inf)]
+    ['0', '2.00', '−123', '0.0613', '1.20e-32', 'NaN', '−∞']
     """
     if math.isnan(x):
         return "NaN"
     if x != float(x) and float(x) in (0.0, math.inf, -math.inf):  # a longdouble
-        return f"{Decimal(str(x)):.{digits - 1}e}"
+        return minus(f"{Decimal(str(x)):.{digits - 1}e}")
     if math.isinf(x):
-        return "∞" if x > 0 else "-∞"
-    return f"{x:#.{digits}g}".rstrip(".") if x else "0"
+        return "∞" if x > 0 else "−∞"
+    return minus(f"{x:#.{digits}g}".rstrip(".")) if x else "0"
+
+
+def minus(text: str) -> str:
+    """A number's text with the sign for minus that mathematics has, as long as the one for plus;
+    that of an exponent stays."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def signed(x: float, digits: int = 3) -> str:
+    """A number with its sign, plus or minus; 0 has none.
+
+    >>> signed(0.5), signed(-2.0), signed(-0.0)
+    ('+0.500', '−2.00', '0')
+    """
+    return f"+{number(x, digits)}" if x > 0 else number(x, digits)
+
+
+def plain_number(x: Any) -> str:
+    """A number as it was written, where that is short; else with three digits.
+
+    >>> plain_number(2.0), plain_number(-0.125), plain_number(1 / 3)
+    ('2.0', '−0.125', '0.333')
+    """
+    text = str(x)
+    return (
+        text
+        if text in ("True", "False")
+        else minus(text)
+        if x and math.isfinite(x) and len(text) <= 6
+        else number(x)
+    )
+
+
+def written_sums(rows: Sequence[Sequence[float]]) -> list[list[str]]:
+    """Rows of numbers, each of the parts of a sum and what they make together, signed and with so
+    many digits, the same in all, that each comes out; else "≈" stands before the whole.
+
+    >>> written_sums([[0.5727, -0.2707, 0.3020]])
+    [['+0.573', '−0.271', '= +0.302']]
+    >>> written_sums([[2.0, 0.0904, 2.0904], [1.0, -1.0, 0.0]])
+    [['+2.000', '+0.090', '= +2.090'], ['+1.000', '−1.000', '= 0']]
+    """
+    largest = max((abs(x) for row in rows for x in row), default=0.0)
+    if not 0 < largest < math.inf:
+        return [[*map(signed, row[:-1]), f"= {signed(row[-1])}"] for row in rows]
+    first, shift = digits_of(largest)
+    for decimals in [*range(first, first + 6), first]:
+        shown = [[decimal(x, decimals, shift) for x in row] for row in rows]
+        exact = [sum(row[:-1]) == row[-1] for row in shown]
+        pairs = (
+            (d, x) for ds, xs in zip(shown, rows, strict=True) for d, x in zip(ds, xs, strict=True)
+        )
+        if all(exact) and all(not x or abs(d) * 10**decimals >= 10 for d, x in pairs):
+            break
+    made = []
+    for ds, xs, comes_out in zip(shown, rows, exact, strict=True):
+        *parts, whole = (fixed(d, x, shift) for d, x in zip(ds, xs, strict=True))
+        sign = "=" if comes_out and whole != "≈0" else "≈"
+        made.append([*parts, f"{sign} {whole.lstrip('≈')}"])
+    return made
+
+
+def signed_all(numbers: Sequence[float]) -> list[str]:
+    """Numbers with their signs, with as many decimals as the largest needs for three digits.
+
+    >>> signed_all([0.126, -0.0041, 0.0])
+    ['+0.126', '−0.004', '0']
+    """
+    largest = max(map(abs, numbers), default=0.0)
+    if len(numbers) < 2 or not 0 < largest < math.inf:
+        return [signed(x) for x in numbers]
+    decimals, shift = digits_of(largest)
+    return [fixed(decimal(x, decimals, shift), x, shift) for x in numbers]
+
+
+def digits_of(largest: float) -> tuple[int, int]:
+    """How many decimals a number has with three digits, and the power of ten it is written by."""
+    power = math.floor(math.log10(largest))
+    shift = power if not -4 <= power < 6 else 0
+    return max(0, 2 - power + shift), shift
+
+
+def decimal(x: float, decimals: int, shift: int) -> Decimal:
+    """A number over a power of ten, rounded."""
+    return Decimal(f"{float(x) / 10.0**shift:.{decimals}f}")
+
+
+def fixed(d: Decimal, x: float, shift: int) -> str:
+    """A rounded number with its sign and its power of ten; "≈0" where nothing of it is left."""
+    tail = f"e{shift:+03d}" if shift else ""
+    return minus(f"{d:+f}{tail}") if d else "≈0" if x else "0"
+
+
+def equation(parts: Sequence[str], whole: str) -> list[str]:
+    """A sum in a line, or, if that is long, in several: ``+0.573 − 0.271 = +0.302``."""
+    rest = (f"{x[0]} {x[1:]}" if x[0] in "+−" else f"+ {x}" for x in parts[1:])
+    lines = [""]
+    for term in (*parts[:1], *rest, whole):
+        if lines[-1] and len(lines[-1]) + len(term) > 24:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {term}".strip()
+    return lines
 
 
 def tree(

@@ -24,9 +24,10 @@ function say(text) {
 
 function number(x) {
   if (typeof x !== "number") return x === null ? "" : x;
-  if (Number.isInteger(x) && Math.abs(x) < 1e5) return String(x);
   const size = Math.abs(x);
-  return size >= 1e-3 && size < 1e5 ? String(Number(x.toPrecision(3))) : x.toExponential(2);
+  const whole = Number.isInteger(x) && size < 1e5, plain = size >= 1e-3 && size < 1e5;
+  const text = whole ? String(x) : plain ? String(Number(x.toPrecision(3))) : x.toExponential(2);
+  return text.replace(/^-/, "−");
 }
 
 function facts(array) {
@@ -350,7 +351,7 @@ function group(className, ...content) {
 
 // The numbers of an arrow, if it has any, moved into an element of their own, styled as it is.
 function numbersOf(arrow) {
-  const texts = arrow.querySelectorAll('.edge > text[fill="#1F2933"]');
+  const texts = arrow.querySelectorAll(".edge > text");
   const title = arrow.querySelector("title")?.cloneNode(true) ?? "";
   return texts.length ? [group("edge number", title, ...texts)] : [];
 }

@@ -6,7 +6,7 @@ around the drawing: title, legend, caption. For example:
 
     picture = Picture(
         boxes=(Box("n0", ("x", "(3,)")), Box("n1", ("σ",), kind="op")),
-        arrows=(Arrow("e0", "n0", "n1", Look(width=3, color=BLUE, label="0.29")),),
+        arrows=(Arrow("e0", "n0", "n1", Look(width=3, color=BLUE, label="0.29", head="back")),),
         title="the sigmoid of x",
     )
     Path("sigmoid.svg").write_text(svg(picture))  # render.py
@@ -14,6 +14,9 @@ around the drawing: title, legend, caption. For example:
 The ids of boxes and arrows become the ids of their elements in the SVG, so a web page can
 light them. Boxes with the same `cluster`, a tuple of names from the outside in, are drawn
 in one frame. `Scale` gives several pictures the same widths for the same numbers.
+
+Graphviz is given the sizes of the boxes and of the texts beside arrows, and says where they
+go; svg.py draws them. `dot` writes the same for those who want Graphviz to draw.
 """
 
 from __future__ import annotations
@@ -27,46 +30,71 @@ import graphviz
 
 from ..text import oneline, printable, text_width
 
-# Colours: blue and vermilion are Okabe and Ito's, told apart by every kind of eye.
+# Colours: blue and vermillion are Okabe and Ito's, told apart by every kind of eye. Vermillion
+# is too pale for letters: what is said of such a line is written in `RUST`.
 BLUE, ORANGE, MAGENTA = "#0072B2", "#D55E00", "#C2188F"
-GREY, PALE = "#6B7785", "#B4BDC7"
-INK, FRAME, PAPER = "#1F2933", "#5B6B7B", "#FFFFFF"
+RUST = "#AD4B00"
+GREY, PALE = "#5B6775", "#B4BDC7"
+INK, FRAME, PAPER, TINT = "#1F2933", "#5B6B7B", "#FFFFFF", "#F4F6F8"
 INPUT, PARAMETER, COMPUTED, OP = "#ECEFF2", "#CFE8F7", "#FFFFFE", "#FFF4D6"
 COLOURS = {"blue": BLUE, "orange": ORANGE, "magenta": MAGENTA, "grey": GREY, "pale": PALE}
 # What each becomes where the reader's system is set to dark.
 DARK = {
-    BLUE: "#56B4E9", ORANGE: "#FF9A4D", MAGENTA: "#F472D0", GREY: "#9AA5B1", PALE: "#5A6673",
-    INK: "#E6EAEE", FRAME: "#8A99A8", PAPER: "#15191E",
+    BLUE: "#56B4E9", ORANGE: "#FF9A4D", RUST: "#FFA968", MAGENTA: "#F472D0", GREY: "#9AA5B1",
+    PALE: "#5A6673", INK: "#E6EAEE", FRAME: "#8A99A8", PAPER: "#15191E", TINT: "#1C2127",
     INPUT: "#2E353D", PARAMETER: "#173F57", COMPUTED: "#1D2329", OP: "#4A3F1B",
 }  # fmt: skip
 
 FONT = "Helvetica,Arial,sans-serif"
 SIZE = 11.0  # of the text in boxes, in points
 SMALL = 9.5  # of the text beside arrows
+WIDEST = 60  # characters of a line
 LARGE = 100  # boxes, from which on the layout may stop before it is perfect
 
+LINE, LEAST = 13.0, 24.0  # the height of a line in a box, and of an op's circle
+
 Dash = Literal["solid", "dashed", "dotted"]
+Head = Literal["back", "forward", "none", "blocked", "cut", "facing"]
 Direction = Literal["LR", "TB"]  # left to right, top to bottom
+
+# An arrow's heads as Graphviz has them. "back" points from the result to what it was made from.
+HEADS: dict[Head, dict[str, str]] = {
+    "back": {"dir": "back", "arrowtail": "normal"},
+    "forward": {"dir": "forward", "arrowhead": "normal"},
+    "none": {"dir": "none"},
+    "blocked": {"dir": "back", "arrowtail": "normaltee"},
+    "cut": {"dir": "forward", "arrowhead": "teetee"},
+    "facing": {"dir": "both", "arrowhead": "inv", "arrowtail": "inv"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an arrow looks. Colour never speaks alone: `dash` and `label` say the same.
+    """How an arrow looks. Colour never speaks alone: `dash`, `hollow` and `label` say the same.
 
-    `width` is in points; `label` stands beside the arrow; `head` is the arrowhead:
-    "open" for what carries nothing, "blocked" for one with a bar before it.
+    `width` is in points; `label` stands where the arrow arrives, on as many lines as it has,
+    and `slope` in grey at its other end. `head` is "back" or "forward" (from source to target),
+    "none", "blocked" with a bar across, "cut", or "facing": two that face each other.
     """
 
     width: float = 1.0
     color: str = GREY
     dash: Dash = "solid"
     label: str = ""
-    head: Literal["normal", "open", "blocked"] = "normal"
+    head: Head = "forward"
+    hollow: bool = False
+    slope: str = ""
 
     @property
     def thickness(self) -> float:
         """The width that is drawn, whatever number `width` is."""
-        return min(max(self.width, 0.1), 20.0) if math.isfinite(self.width) else 1.0
+        width = min(max(self.width, 0.1), 20.0) if math.isfinite(self.width) else 1.0
+        return width + 2.4 if self.hollow else width
+
+    @property
+    def ink(self) -> str:
+        """The colour of letters that speak of such a line."""
+        return {ORANGE: RUST, PALE: GREY}.get(self.color, self.color)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +102,8 @@ class Box:
     """A thing: a value's rounded box, an op's circle or pill, or a constant's small text.
 
     `lines` are drawn one below the other, shortened if long; the whole text belongs into
-    `tooltip`. `double` draws a second border. `cluster` names the frames around it.
+    `tooltip`. `below` are lines in a compartment of their own, in the colour `ink`. `double`
+    draws a second border. `cluster` names the frames around it.
     """
 
     id: str
@@ -84,11 +113,34 @@ class Box:
     tooltip: str = ""
     double: bool = False
     cluster: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+    ink: str = BLUE
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height that its texts need, in points."""
+        first, *rest = self.lines or ("",)
+        width = text_width(oneline(first), SMALL if self.kind == "constant" else SIZE)
+        width = max([width, *(0.95 * text_width(x, SMALL) for x in (*rest, *self.below))])
+        high = LINE * len(self.lines)
+        if self.kind == "constant":
+            return width + 2, high
+        if self.kind == "op" and not self.below:
+            circle = width <= 17 and len(self.lines) == 1
+            return (LEAST, LEAST) if circle else (width + 14, high + 9)
+        high += 8 + (LINE * len(self.below) + 6) * bool(self.below)
+        edge = 8.0 if self.double else 0.0
+        return max(width + 14, 36.0) + edge, max(high, 28.0) + edge
+
+    @property
+    def round(self) -> bool:
+        """Whether it is an op's circle."""
+        return self.kind == "op" and self.size == (LEAST, LEAST)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """From one box to another, by their ids. `slot` is a word at the head: which operand.
+    """From one box to another, by their ids. `slot` is a word at the target: which operand.
 
     The larger the `weight`, the shorter and straighter the arrow is laid out.
     """
@@ -102,22 +154,23 @@ class Arrow:
     weight: int = 1
 
     @property
-    def mark(self) -> str:
-        """The slot's word as it stands at the head: a long one stands in the label."""
-        return self.slot if len(self.slot) <= 2 else ""
+    def rows(self) -> list[str]:
+        """What stands where it arrives, line by line."""
+        return [oneline(row, WIDEST) for row in self.look.label.split("\n") if row.strip()]
 
     @property
-    def label(self) -> str:
-        """What stands beside the arrow."""
-        return oneline(f"{'' if self.mark else self.slot} {self.look.label}")
+    def origin(self) -> str:
+        """What stands at its other end."""
+        return oneline(f"{self.slot} {self.look.slope}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the legend: what such an arrow, box or word beside an arrow stands for."""
+    """A line of the legend: what such an arrow, box or word beside an arrow stands for; or, of
+    several samples, what each of them does."""
 
     text: str
-    sample: Look | Box | str
+    sample: Look | Box | str | tuple[tuple[Look, str], ...]
 
 
 @dataclass(frozen=True)
@@ -136,6 +189,7 @@ class Picture:
     legend: tuple[Entry, ...] = ()
     direction: Direction = "LR"
     heading: str = ""  # drawn above the picture: its name, where several stand together
+    base: Picture | None = None  # what is laid out in its stead: all that it shares a layout with
 
     @property
     def frames(self) -> list[tuple[str, ...]]:
@@ -155,7 +209,7 @@ class Scale:
 
     smallest: float
     largest: float
-    thin: float = 1.0
+    thin: float = 1.2
     thick: float = 6.0
 
     @classmethod
@@ -172,15 +226,21 @@ class Scale:
         above = 0.5 + (math.log10(magnitude) - (low + high) / 2) / max(high - low, 1.0)
         return self.thin + (self.thick - self.thin) * min(max(above, 0.0), 1.0)
 
+    @property
+    def samples(self) -> list[float]:
+        """The smallest, the middle and the largest magnitude; one, if all are equal."""
+        middle = math.sqrt(self.smallest) * math.sqrt(self.largest)
+        return list(dict.fromkeys((self.smallest, middle, self.largest)))
 
-def dot(picture: Picture, captioned: bool = False) -> str:
-    """The Graphviz source of the drawing itself; its legend and caption stand outside it,
-    or, with `captioned`, the caption below it."""
+
+def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
+    """The Graphviz source of the drawing itself; its legend and caption stand outside it, or, with
+    `captioned`, below it. A `bare` one only says how large everything is: for a layout."""
     text = {"fontname": FONT, "fontsize": f"{SIZE:g}"}
     graph = graphviz.Digraph(
         graph_attr=text | {
             "rankdir": picture.direction, "nodesep": "0.22", "bgcolor": "transparent",
-            "ranksep": "0.42" if picture.direction == "LR" else "0.34",
+            "ranksep": "0.2" if any(arrow.rows for arrow in picture.arrows) else "0.4",
         },
         node_attr=text | {
             "fontcolor": INK, "color": FRAME, "style": "rounded,filled", "shape": "box",
@@ -189,7 +249,8 @@ def dot(picture: Picture, captioned: bool = False) -> str:
         edge_attr=text | {"fontsize": f"{SMALL:g}", "fontcolor": INK, "arrowsize": "0.6"},
     )  # fmt: skip
     if captioned:
-        graph.attr(label=escape(oneline(picture.caption, 400)), labelloc="b")
+        words = [oneline(picture.caption, 400), *(meaning(entry) for entry in picture.legend)]
+        graph.attr(label=escape("\n".join(words)), labelloc="b")
     if len(picture.boxes) > LARGE:  # an input used 70 times along a chain: 2.4 s, not 63
         graph.graph_attr |= {"nslimit": "1", "nslimit1": "1"}
     frames: dict[tuple[str, ...], graphviz.Digraph] = {(): graph}
@@ -201,34 +262,57 @@ def dot(picture: Picture, captioned: bool = False) -> str:
                 "label": escape(oneline(path[-1])), "tooltip": escape(printable(path[-1])),
                 # From the top to the bottom, arrows come in where the name would be.
                 "labelloc": "b" if picture.direction == "TB" else "t", "labeljust": "l",
-                "style": "rounded,dashed", "color": PALE,
-                "fontcolor": GREY, "margin": "9", "penwidth": "1",
+                "style": "rounded,filled", "fillcolor": TINT, "color": PALE,
+                "fontcolor": GREY, "margin": "9", "penwidth": "0.8",
             },
         )  # fmt: skip
     for box in picture.boxes:
-        frames[box.cluster].node(box.id, **box_attributes(box))
+        frames[box.cluster].node(box.id, **(box_room if bare else box_attributes)(box))
     for path in reversed(picture.frames):  # a frame is complete before it goes into its own
         frames[path[:-1]].subgraph(frames[path])
     for arrow in picture.arrows:
-        graph.edge(arrow.source, arrow.target, **arrow_attributes(arrow))
+        attributes = (arrow_room if bare else arrow_attributes)(arrow)
+        graph.edge(arrow.source, arrow.target, id=arrow.id, **attributes)
     return str(graph.source)
+
+
+def meaning(entry: Entry) -> str:
+    """A line of the legend in words alone."""
+    if isinstance(entry.sample, str):
+        return f"{entry.sample}: {entry.text}"
+    if isinstance(entry.sample, tuple):
+        return f"{entry.text}: {', '.join(text for _, text in entry.sample)}"
+    return entry.text
+
+
+def box_room(box: Box) -> dict[str, str]:
+    """The room that a box takes, as Graphviz attributes."""
+    width, height = (f"{length / 72:.3f}" for length in box.size)
+    shape = "circle" if box.round else "box"
+    return {
+        "id": box.id, "label": "", "shape": shape, "style": "", "fixedsize": "true",
+        "width": width, "height": height,
+    }  # fmt: skip
+
+
+def arrow_room(arrow: Arrow) -> dict[str, str]:
+    """The room that an arrow takes, as Graphviz attributes."""
+    made = {"dir": "none", "weight": str(arrow.weight)}
+    if rows := [*arrow.rows, *filter(None, [arrow.origin])]:
+        made["label"] = escape("\n".join(rows))
+    return made
 
 
 def box_attributes(box: Box) -> dict[str, str]:
     """A box as Graphviz attributes."""
-    lines = [oneline(line) for line in box.lines]
-    size = SMALL if box.kind == "constant" else SIZE
-    room = max((text_width(line, size) for line in lines), default=0) / 72
+    lines = [*map(oneline, box.lines), *(oneline(x, WIDEST) for x in box.below)]
     made = {"id": box.id, "label": escape("\n".join(lines)), "fillcolor": box.fill}
     made["tooltip"] = escape(printable(box.tooltip or "\n".join(box.lines)))
+    made["width"], made["height"] = (f"{length / 72:.2f}" for length in box.size)
     if box.kind == "constant":
-        made |= {"shape": "plain", "style": "", "fontsize": f"{SMALL:g}", "width": f"{room:.2f}"}
-    elif box.kind == "op" and room <= 0.24 and len(lines) == 1:
-        made |= {"shape": "circle", "style": "filled", "fixedsize": "true", "width": "0.34"}
-    elif box.kind == "op":
-        made |= {"width": f"{room + 0.2:.2f}"}
-    else:
-        made |= {"width": f"{max(room + 0.22, 0.55):.2f}", "height": "0.42"}
+        made |= {"shape": "plain", "style": "", "fontsize": f"{SMALL:g}"}
+    elif box.round:
+        made |= {"shape": "circle", "style": "filled", "fixedsize": "true"}
     if box.double:
         made["peripheries"] = "2"
     return made
@@ -238,19 +322,15 @@ def arrow_attributes(arrow: Arrow) -> dict[str, str]:
     """An arrow as Graphviz attributes."""
     look, width = arrow.look, arrow.look.thickness
     made = {
-        "id": arrow.id, "color": look.color, "penwidth": f"{width:.2f}",
-        "weight": str(arrow.weight),
-        "arrowhead": {"normal": "normal", "open": "vee", "blocked": "normaltee"}[look.head],
-        "arrowsize": f"{0.55 / max(1.0, width / 3) ** 0.5:.2f}",
+        "color": f"{look.color}:{PAPER}:{look.color}" if look.hollow else look.color,
+        "penwidth": f"{width / 3 if look.hollow else width:.2f}", "weight": str(arrow.weight),
+        "arrowsize": f"{0.55 / max(1.0, width / 3) ** 0.5:.2f}", "fontcolor": look.ink,
         "tooltip": escape(printable(arrow.tooltip or look.label or " ")),
-    }  # fmt: skip
+    } | HEADS[look.head]  # fmt: skip
     if look.dash != "solid":
         made["style"] = look.dash
-    if arrow.label:
-        made["label"] = escape(f" {arrow.label} ")
-    if arrow.mark:
-        made |= {"headlabel": escape(arrow.mark), "labelfontcolor": GREY}
-        made |= {"labelfontsize": "8", "labeldistance": "1.3", "labelangle": "30"}
+    if rows := [*filter(None, [arrow.origin]), *arrow.rows]:
+        made["label"] = escape("\n".join(f" {row} " for row in rows))
     return made
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
+from .layout import Layout, read_layout
 from .picture import FONT, Picture, dot
 from .svg import compose, extent
 
@@ -47,12 +48,18 @@ def encode(suffix: str, *pictures: Picture) -> bytes:
             return png(svg(*pictures))
         case ".pdf":
             return pdf(pictures)
-    return "\n".join(map(dot, pictures)).encode()
+    return "\n".join(dot(picture, captioned=True) for picture in pictures).encode()
 
 
 def svg(*pictures: Picture) -> str:
     """The pictures as one SVG, one below the other, with one legend."""
-    return compose(pictures, [layout(dot(picture)) for picture in pictures])
+    places: dict[str, Layout] = {}
+    sources = [dot(picture.base or picture, bare=True) for picture in pictures]
+    for source in sources:
+        if source not in places:
+            laid = layout(source)
+            places[source] = read_layout(laid, extent(laid))
+    return compose(pictures, [places[source] for source in sources])
 
 
 def layout(source: str) -> str:

@@ -1,23 +1,40 @@
-"""The finished SVG: what Graphviz laid out, with title, legend and caption around it.
+"""The finished SVG: boxes and arrows where Graphviz laid them out, and what stands around them.
 
-Graphviz places boxes and arrows; everything else is done here, so that it never floats inside
-the layout and stays the same whichever Graphviz was used.
+Graphviz says where things go (layout.py), and nothing else: what is drawn is the same whichever
+Graphviz was used, and several pictures can be drawn on one layout.
 """
 
 from __future__ import annotations
 
 import base64
-import re
-from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 from xml.etree import ElementTree as ET
 
 from ..text import oneline, printable, text_width
-from .picture import DARK, FONT, FRAME, GREY, INK, PAPER, SIZE, SMALL, Arrow, Entry, Look, Picture
+from .layout import Layout, Rect, Room, around, shortened, walk
+from .picture import (
+    COMPUTED,
+    DARK,
+    FONT,
+    FRAME,
+    GREY,
+    INK,
+    LINE,
+    PALE,
+    PAPER,
+    SIZE,
+    SMALL,
+    TINT,
+    WIDEST,
+    Arrow,
+    Box,
+    Entry,
+    Look,
+    Picture,
+)
 
 SVG = "http://www.w3.org/2000/svg"
-SHAPES = ("path", "polygon", "ellipse", "polyline", "text")
 MARGIN = 12.0
 NARROWEST = 420.0  # room for the legend below a small picture
 # Notebooks say of which theme they are: JupyterLab by an attribute, VS Code by a class.
@@ -26,10 +43,11 @@ THEMES = "".join(
     f"{{color-scheme:{theme}}}"
     for light, theme in (("true", "light"), ("false", "dark"))
 )
+HEAD = 1.15  # by how much an arrowhead grows with its line
 DESCRIPTION = 20_000  # characters of it, at most
 
 
-def compose(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
+def compose(pictures: Sequence[Picture], layouts: Sequence[Layout]) -> str:
     """One SVG of the pictures, one below the other, each with its heading; then the
     captions, and one legend for all."""
     description = "\n\n".join(p.description for p in pictures if p.description)
@@ -39,8 +57,8 @@ def compose(pictures: Sequence[Picture], layouts: Sequence[str]) -> str:
         if picture.heading:
             text(root, MARGIN, y + SIZE, oneline(picture.heading, 80), size=13, font_weight="bold")
             y += 22
-        wide, high = draw(root, picture, layouts[i], f"p{i}-" * (i > 0), y)
-        width, y = max(width, wide), y + high + MARGIN
+        draw(root, picture, layouts[i], f"p{i}-" * (i > 0), y)
+        width, y = max(width, layouts[i].width), y + layouts[i].height + MARGIN
     for caption in dict.fromkeys(p.caption for p in pictures if p.caption):
         for line in wrap(caption, width, SMALL):
             text(root, MARGIN, y + SMALL, line, color=GREY, size=SMALL)
@@ -119,111 +137,221 @@ def parse(document: str) -> ET.Element:
     return ET.fromstring(document.replace(f'xmlns="{SVG}"', "", 1))
 
 
-def draw(
-    root: ET.Element, picture: Picture, layout: str, prefix: str, y: float
-) -> tuple[float, float]:
-    """Add the elements of Graphviz's layout, cleaned; their width and height.
-
-    Each box, arrow and frame keeps its id, with `prefix` before it, gets its kind as class and
-    its tooltip as title.
-    """
-    top = parse(layout)[0]
-    boxes = {box.id: box for box in picture.boxes}
-    arrows = {arrow.id: arrow for arrow in picture.arrows}
-    tips = {f"scope{i}": path[-1].strip() for i, path in enumerate(picture.frames, 1)}
-    tips |= {x.id: x.tooltip for x in picture.arrows} | {x.id: x.tooltip for x in picture.boxes}
-    ends = heads(top)
-    into = defaultdict(list)  # of a box, the directions of the arrows that end there
+def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float) -> None:
+    """Add a picture where it was laid out: frames, arrows, boxes, so that no arrow crosses a box;
+    then the names of frames. Each keeps its id, with `prefix` before it, gets its kind as class and
+    its tooltip as title. Texts beside arrows are put where nothing else stands."""
+    group = add(root, "g", transform=f"translate({MARGIN:g} {y:g})")
+    names = ET.Element("g", {"class": "names"})
+    room, own = Room(), set(picture.frames)
+    for i, path in enumerate((picture.base or picture).frames, 1):
+        if path in own and f"scope{i}" in laid.frames:
+            rect, start = laid.frames[f"scope{i}"]
+            frame = add_group(group, f"{prefix}scope{i}", "cluster", path[-1].strip())
+            add(frame, "rect", **sides(rect), rx=7, fill=TINT, stroke=PALE, stroke_width="0.8")
+            name = oneline(path[-1])
+            text(names, rect[0] + 8, start.imag, name, color=GREY)
+            middle = complex(rect[0] + 8 + text_width(name, SIZE) / 2, start.imag - 4)
+            room.take(around(middle, text_width(name, SIZE), SIZE))
+            room.take_border(rect)
+    for box in picture.boxes:
+        if box.id in laid.boxes:
+            room.take(laid.boxes[box.id])
+    drawn = []
     for arrow in picture.arrows:
-        if arrow.id in ends:
-            into[arrow.target].append(ends[arrow.id][1])
-    shift = top.attrib["transform"].rpartition("translate")[2]  # it also says scale and rotate
-    group = add(root, "g", transform=f"translate({MARGIN:g} {y:g}) translate{shift}")
-    names = ET.Element("g", {"class": "names"})  # of frames, on top: no arrow crosses them
-    # Frames, arrows, boxes, as the alphabet has it: no arrow crosses a box.
-    for part in sorted(top.iterfind("g[@class]"), key=lambda part: part.attrib["class"]):
-        name, kind = part.attrib["id"], part.attrib["class"]
-        words = f"{kind} {boxes[name].kind}" if name in boxes else kind
-        copy = add(group, "g", id=prefix + name, **{"class": words})
-        if tips.get(name):
-            add(copy, "title", tips[name])
-        for shape in part.iter():
-            is_text = shape.tag == "text"
-            if is_text and name in ends:
-                mates = into[arrows[name].target]
-                place_label(shape, arrows[name], *ends[name], mates, picture.direction)
-            if shape.tag in SHAPES:
-                parent = names if is_text and kind == "cluster" else copy
-                add_shape(parent, shape, rim=is_text and kind != "node")
+        if line := laid.lines.get(arrow.id):
+            part = add_group(group, prefix + arrow.id, "edge", arrow.tooltip)
+            points = draw_arrow(part, arrow.look, line)
+            room.take_line(points, arrow.look.thickness)
+            room.take(around(points[0], *[HEAD * arrow.look.thickness + 8] * 2))
+            if arrow.look.head in ("blocked", "cut", "facing"):
+                room.take(around(points[mark_of(arrow.look, points)], 13, 13))
+            drawn.append((part, arrow, points))
+    for part, arrow, points in drawn:
+        label_arrow(part, arrow, points, room, laid.texts.get(arrow.id, points[0]))
+    for box in picture.boxes:
+        if box.id in laid.boxes:
+            part = add_group(group, prefix + box.id, f"node {box.kind}", box.tooltip)
+            draw_box(part, box, laid.boxes[box.id])
     group.append(names)
-    return extent(layout)
 
 
-def heads(group: ET.Element) -> dict[str, tuple[complex, complex]]:
-    """Where the line of each arrow ends, and its direction there, as x + iy."""
-    found = {}
-    for part in group.iterfind("g[@class='edge']"):
-        for path in part.iter("path"):
-            x0, y0, x1, y1 = map(float, re.findall(r"-?[\d.]+", path.attrib["d"])[-4:])
-            line = complex(x1 - x0, y1 - y0)
-            found[part.attrib["id"]] = complex(x1, y1), line / (abs(line) or 1.0)
-    return found
+def add_group(root: ET.Element, id: str, kind: str, tooltip: str) -> ET.Element:
+    """A group of elements for one thing."""
+    group = add(root, "g", id=id, **{"class": kind})
+    if tooltip:
+        add(group, "title", tooltip)
+    return group
 
 
-def place_label(
-    label: ET.Element, arrow: Arrow, end: complex, to: complex, mates: list[complex], direction: str
+def sides(rect: Rect) -> dict[str, str]:
+    """A rectangle as attributes."""
+    left, top, right, bottom = rect
+    found = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return {name: f"{x:.2f}" for name, x in found.items()}
+
+
+def draw_box(group: ET.Element, box: Box, rect: Rect) -> None:
+    """A box: a circle, a rounded rectangle, or nothing around the text of a constant."""
+    left, top, right, bottom = rect
+    middle, y = (left + right) / 2, (top + bottom) / 2
+    ink = {"fill": box.fill, "stroke": FRAME}
+    if box.round:
+        radius = f"{(right - left) / 2:.2f}"
+        add(group, "ellipse", cx=f"{middle:.2f}", cy=f"{y:.2f}", rx=radius, ry=radius, **ink)
+    elif box.kind != "constant":
+        if box.double:
+            add(group, "rect", **sides(rect), rx=10, fill="none", stroke=FRAME)
+            left, top, right, bottom = rect = left + 4, top + 4, right - 4, bottom - 4
+        add(group, "rect", **sides(rect), rx=10 if box.kind == "op" else 7, **ink)
+    high = LINE * len(box.below) + 6 if box.below else 0.0
+    if high:
+        edge = bottom - high
+        path = (
+            f"M{left + 0.5:.2f},{edge:.2f} H{right - 0.5:.2f} V{bottom - 7:.2f} "
+            f"q0,6.5 -6.5,6.5 H{left + 7:.2f} q-6.5,0 -6.5,-6.5 Z"
+        )
+        add(group, "path", d=path, fill=COMPUTED, **{"class": "below"})
+    size = SMALL if box.kind == "constant" else SIZE
+    for i, line in enumerate(box.lines):
+        at = (top + bottom - high) / 2 + LINE * (i - (len(box.lines) - 1) / 2) + size * 0.36
+        centred(group, middle, at, oneline(line), size if i == 0 else SMALL)
+    for i, line in enumerate(box.below):
+        at = bottom - 6.5 - LINE * (len(box.below) - 1 - i)
+        centred(group, middle, at, oneline(line, WIDEST), SMALL, box.ink, font_weight="bold")
+
+
+def centred(
+    group: ET.Element, x: float, y: float, words: str, size: float, color: str = INK, **more: str
 ) -> None:
-    """Move an arrow's label off the line, of whose width Graphviz takes no note; and the mark
-    of its slot beside the head, on the side away from the directions of the other operands."""
-    place = complex(float(label.attrib["x"]), float(label.attrib["y"]))
-    away = arrow.look.thickness / 2
-    if arrow.mark and (label.text or "").strip() == arrow.mark:
-        mean = sum(mates) / len(mates)
-        left = to.imag >= mean.imag if direction == "LR" else to.real < mean.real
-        aside = to * (-1j if left else 1j)  # y runs downwards
-        place = end + (away + 6) * aside + 3j
-    else:
-        place += -1j * away if direction == "LR" else away
-    label.attrib |= {"x": f"{place.real:.2f}", "y": f"{place.imag:.2f}"}
+    """A line of text about (x, y)."""
+    text(group, round(x, 2), round(y, 2), words, color, size, text_anchor="middle", **more)
 
 
-def add_shape(group: ET.Element, shape: ET.Element, rim: bool) -> None:
-    """A shape with only what draws it, colours written as our palette writes them; text
-    that stands on lines gets a rim of the paper's colour."""
-    plain = {k: x.upper() if x[:1] == "#" else x for k, x in shape.items() if k[0] != "{"}
-    if rim:
-        plain |= {"stroke": PAPER, "stroke-width": "3", "stroke-linejoin": "round"}
-        plain |= {"paint-order": "stroke"}
-    ET.SubElement(group, shape.tag, plain).text = (shape.text or "").strip()
+def draw_arrow(group: ET.Element, look: Look, line: list[complex]) -> list[complex]:
+    """The line and heads of an arrow; points along it, from where it arrives."""
+    width, whole = look.thickness, line
+    if look.head in ("forward", "cut", "facing"):
+        whole = line[::-1]
+    long = 0.0 if look.head in ("none", "cut") else 5 + HEAD * width
+    kept = whole
+    if look.head == "facing":  # the two heads meet in the middle, and the line goes through
+        long = 0.0
+    elif long:
+        kept = shortened(whole[::-1], long)[::-1]
+    ink = {"fill": "none", "stroke": look.color, "stroke_width": f"{width:g}"}
+    if look.dash != "solid":
+        unit = max(1.0, width / 3)
+        ink["stroke_dasharray"] = f"{5 * unit:g},{3 * unit:g}" if look.dash == "dashed" else "1,4"
+    d = f"M{place(kept[0])}C" + " ".join(map(place, kept[1:]))
+    add(group, "path", d=d, **ink)
+    if look.hollow:
+        add(group, "path", d=d, fill="none", stroke=PAPER, stroke_width=f"{width - 2.4:g}")
+    points = walk(whole)
+    if long:
+        draw_head(group, look.color, whole[0], kept[0], width)
+    middle = mark_of(look, points)
+    if look.head == "blocked":
+        draw_bar(group, look.color, points, middle)
+    elif look.head == "cut":
+        for k in (-1, 1):
+            draw_bar(group, look.color, points, middle + k)
+    elif look.head == "facing":
+        for k in (-1, 1):
+            there = points[max(0, min(len(points) - 1, middle + 3 * k))]
+            draw_head(group, look.color, points[middle], there, 1.0)
+    return points
+
+
+def mark_of(look: Look, points: list[complex]) -> int:
+    """Where on a line a mark of its own stands: a bar before the head, else in the middle."""
+    return min(len(points) // 2, 5) if look.head == "blocked" else len(points) // 2
+
+
+def place(p: complex) -> str:
+    """A point as a path has it."""
+    return f"{p.real:.2f},{p.imag:.2f}"
+
+
+def draw_head(group: ET.Element, colour: str, tip: complex, base: complex, width: float) -> None:
+    """An arrowhead from its base to its tip."""
+    along = (tip - base) / (abs(tip - base) or 1.0)
+    half = (2.4 + 0.75 * width) * along * 1j
+    points = " ".join(map(place, (tip, base + half, base - half)))
+    add(group, "polygon", points=points, fill=colour, stroke=colour, stroke_width="0.5")
+
+
+def draw_bar(group: ET.Element, colour: str, points: list[complex], i: int) -> None:
+    """A bar across a line, at one of its points."""
+    i = max(1, min(len(points) - 2, i))
+    along = points[i + 1] - points[i - 1] if len(points) > 2 else 1 + 0j
+    half = 5.5j * along / (abs(along) or 1.0)
+    a, b = points[i] - half, points[i] + half
+    ends = {"x1": a.real, "y1": a.imag, "x2": b.real, "y2": b.imag}
+    shown = {name: f"{x:.2f}" for name, x in ends.items()}
+    add(group, "line", **shown, stroke=colour, stroke_width="2")
+
+
+def label_arrow(
+    group: ET.Element, arrow: Arrow, points: list[complex], room: Room, spare: complex
+) -> None:
+    """The texts of an arrow: what arrives near its head, what belongs to its start near that."""
+    off = arrow.look.thickness / 2 + 2
+    start = int(3 + arrow.look.thickness / 2)
+    for rows, way, size, colour, kind in (
+        (arrow.rows, points[min(start, len(points) // 3) :], SMALL, arrow.look.ink, "number"),
+        ([arrow.origin] if arrow.origin else [], points[::-1], SMALL - 1, GREY, "slope"),
+    ):
+        if not rows:
+            continue
+        width = max(text_width(row, size) for row in rows) * 0.9
+        middle, free = room.place(way, (width, 1.15 * size * len(rows)), off, spare)
+        more = {"class": kind} | ({"font_weight": "bold"} if kind == "number" else {})
+        if not free:  # it stands on something
+            more |= {"stroke": PAPER, "stroke_width": "3", "paint_order": "stroke"}
+        for i, row in enumerate(rows):
+            y = middle.imag + 1.15 * size * (i - (len(rows) - 1) / 2) + size * 0.36
+            centred(group, middle.real, y, row, size, colour, **more)
 
 
 def legend(root: ET.Element, entries: Sequence[Entry], width: float, y: float) -> float:
     """The legend's samples and texts in rows, each kind once; where the next thing goes."""
     x = MARGIN
     for entry in {entry.text: entry for entry in entries}.values():
-        room = 42 + text_width(entry.text, SMALL)
+        steps = entry.sample if isinstance(entry.sample, tuple) else ()
+        words = f"{entry.text}:" if steps else entry.text
+        wide = text_width(words, SMALL)
+        sample = text_width(entry.sample, SMALL) + 6 if isinstance(entry.sample, str) else 32
+        room = (
+            wide + sum(44 + text_width(t, SMALL) for _, t in steps) if steps else wide + sample + 10
+        )
         if x > MARGIN and x + room > width + MARGIN:
             x, y = MARGIN, y + 18
-        draw_sample(root, entry, x, y + 8)
-        text(root, x + 32, y + 11, entry.text, size=SMALL)
+        at = x
+        if steps:
+            text(root, at, y + 11, words, size=SMALL)
+            at += wide + 6
+            for look, what in steps:
+                draw_sample(root, look, at, y + 8)
+                text(root, at + 32, y + 11, what, size=SMALL)
+                at += 44 + text_width(what, SMALL)
+        else:
+            draw_sample(root, entry.sample, at, y + 8)
+            text(root, at + sample, y + 11, entry.text, size=SMALL)
         x += room + 14
     return y + 18 if entries else y
 
 
-def draw_sample(root: ET.Element, entry: Entry, x: float, y: float) -> None:
-    """A short piece of line, a small box, or a few letters, as the legend shows it."""
-    shown = entry.sample
+def draw_sample(
+    root: ET.Element, shown: Look | Box | str | tuple[object, ...], x: float, y: float
+) -> None:
+    """A short arrow, a small box, or a few letters, as the legend shows it."""
     if isinstance(shown, str):
-        text(root, x + 6, y + 3, shown, color=GREY, size=SMALL)
+        text(root, x + 2, y + 3, shown, color=GREY, size=SMALL)
     elif isinstance(shown, Look):
-        ink = {"stroke": shown.color, "stroke_width": f"{shown.width:g}"}
-        if shown.dash != "solid":
-            ink["stroke_dasharray"] = "5,2" if shown.dash == "dashed" else "1,5"
-        add(root, "line", x1=x, x2=x + 26, y1=y, y2=y, **ink)
-        if shown.head == "blocked":
-            ink = {"stroke": shown.color, "stroke_width": "1.5"}
-            add(root, "line", x1=x + 20, x2=x + 20, y1=y - 5, y2=y + 5, **ink)
-    else:
+        line = [complex(x, y), complex(x + 9, y), complex(x + 17, y), complex(x + 26, y)]
+        draw_arrow(root, shown, line)
+    elif isinstance(shown, Box):
         left, width, rx = (8, 11, 5.5) if shown.kind == "op" else (3, 22, 3.5)
         ink = {"fill": shown.fill, "stroke": FRAME}
         add(root, "rect", **ink, height=11, y=y - 6, x=x + left, width=width, rx=rx)

@@ -80,13 +80,14 @@ def percent(share: float | None) -> str:
     """A signed share as a percentage; "-" where there is none.
 
     >>> percent(1.313), percent(-0.0123), percent(1e-9), percent(None)
-    ('+131 %', '-1.2 %', '≈0 %', '-')
+    ('+131 %', '−1.2 %', '≈0 %', '-')
     """
     if share is None:
         return "-"
     if abs(share) < 5e-4:
         return "≈0 %" if share else "0 %"
-    return f"{100 * share:+.{0 if abs(share) >= 0.1 else 1}f} %"
+    text = f"{100 * abs(share):.{0 if abs(share) >= 0.1 else 1}f} %"
+    return ("−" if share < 0 else "+") + text
 
 
 def count(n: int) -> str:

@@ -223,7 +223,7 @@ def compare(
     ...     F = w * w
     >>> print(compare(F, F - 3.0 * w))
     parameter  |∂F|  |∂G|     only in G  F has it too  coherence
-    w          4.00  1.00  3.00  -300 %  4.00  +400 %       0.14  paths oppose
+    w          4.00  1.00  3.00  −300 %  4.00  +400 %       0.14  paths oppose
     ∂F/∂w = ∂square/∂w
     ∂G/∂w = ∂square/∂w − ∂multiply/∂w
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -28,24 +28,22 @@ import numpy as np
 
 from ..backward import messages
 from ..drawing.bars import Bar, bars, stack
-from ..drawing.picture import BLUE, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
+from ..drawing.picture import BLUE, Direction, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import Table, percent
 from ..recorded.first_bad import first_bad
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Edge
 from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
-from ..recorded.states import State
+from ..recorded.states import APPEARANCE, State
 from ..recorded.trace import Trace, operands, scope_entered, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
-from ..views.looks import SKIP, picture
+from ..views.looks import picture, share_legend, share_look
 from .graphs import Graph
 from .jacobians import check_conserved, is_foreign, pushforward
 from .result import Breakdown, Drawing, attributes, plain
-
-SHARE = "share of the gradient that travels here: width, and number"
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,27 +115,20 @@ class Flow(Breakdown, Drawing):
         return sum(found) if found else None
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
-        """The drawing as data: arrows as wide as their share, dashed where it is negative."""
+        """The drawing as data: arrows as wide as their share."""
         largest = max(map(abs, self.shares.values()), default=1.0)
 
         def look(wire: Wire) -> Look:
             share = self.through(wire)
+            shown = share_look(share, largest, wire.skip)
             if share is None:
-                return Look(0.8, PALE, head="open")
-            dash: Dash = "dashed" if share < 0 else "solid"
-            width = 0.6 + 7 * abs(share) / largest
-            state = "" if wire.traffic is State.GRADIENT else wire.traffic
-            label = f"{percent(share)} {state}".rstrip()
-            return Look(width, ORANGE if wire.skip else BLUE, dash, label)
+                return shown
+            state = "" if wire.traffic is State.GRADIENT else APPEARANCE[wire.traffic].symbol
+            return replace(shown, label=f"{percent(share)} {state}".rstrip())
 
         drawn = diagram(self.graph, fold)
-        skips = any(wire.skip and self.through(wire) is not None for wire in drawn.wires)
-        opposing = any(part < 0 for part in self.shares.values())
-        legend = [
-            *[Entry(SHARE, Look(4, BLUE))] * bool(self.shares),
-            *[Entry(SKIP, Look(4, ORANGE))] * skips,
-            *[Entry("negative: opposes the gradient", Look(3, BLUE, "dashed"))] * opposing,
-        ]
+        looks = [(look(wire), self.through(wire)) for wire in drawn.wires]
+        legend = share_legend(looks, largest)
         note = f" ({self.note})" if self.note else ""
         end = ": what arrives at a value leaves it again." if self.shares else "."
         caption = f"The flow of the gradient of {self.output} to {self.wrt}{note}{end}"

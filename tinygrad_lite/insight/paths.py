@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..drawing.picture import BLUE, FRAME, ORANGE, PALE, Dash, Direction, Entry, Look, Picture
+from ..drawing.picture import Direction, Entry, Look, Picture
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
 from ..recorded.measure import norm
@@ -22,7 +22,8 @@ from ..recorded.trace import coherence, scope_entered, total_share, trace
 from ..tensor import Tensor
 from ..text import number
 from ..value import Value
-from ..views.boxes import Wire
+from ..views.boxes import Wire, diagram
+from ..views.looks import LOOKS, picture, share_legend, share_look
 from .formulas import MOST, Chain, Formula
 from .graphs import Graph
 from .jacobians import check_sum
@@ -30,11 +31,8 @@ from .result import Breakdown, Derived, Drawing, Piece
 from .routes import Route, Routes
 from .ways import LIMIT, count_paths, largest, walk
 
-# Colours and dashes of single paths; colour-blind eyes too tell them apart.
-STYLES: tuple[tuple[str, Dash], ...] = (
-    (ORANGE, "dashed"), (BLUE, "solid"), ("#009E73", "dotted"),
-    ("#CC79A7", "dashed"), ("#56B4E9", "solid"), ("#E69F00", "dotted"),
-)  # fmt: skip
+PASSED = LOOKS[State.GRADIENT]  # by a path, where there are no shares
+LISTED = 6  # paths that the legend of a picture tells
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,37 +152,51 @@ class Paths(Breakdown, Derived, Drawing, Sequence[Path]):
         return Table(Path.header, rows, head, below).filled()
 
     def picture(self, fold: bool | None = None, direction: Direction = "LR") -> Picture:
-        """The drawing as data: each of the first six paths in a colour and dash of its own,
-        where it runs alone."""
+        """The drawing as data: each arrow as wide as the share of the paths through it, and which
+        these are, by their place in the table."""
         passing: dict[Edge, list[int]] = {}
         for i, path in enumerate(self):
             for edge in path.edges:
                 passing.setdefault(edge, []).append(i)
 
-        def look(wire: Wire) -> Look:
-            edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
-            through = sorted({i for edge in edges for i in passing.get(edge, ())})
+        def through(wire: Wire) -> list[int]:
             if wire.value is self.graph.output:
-                through = list(range(len(self)))
-            if not through:
-                return Look(0.8, PALE, head="open")
-            share = total_share([self[i].share for i in through])
-            label = "" if share is None else percent(share)
-            if len(through) == 1 and through[0] < len(STYLES):
-                return Look(3.5, *STYLES[through[0]], label)
-            return Look(2.5, FRAME, "solid", label if len(through) < len(self) else "")
+                return list(range(len(self)))
+            edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
+            return sorted({i for edge in edges for i in passing.get(edge, ())})
 
-        legend = [
-            Entry(
-                f"{path.route}: {percent(path.share)} {path.route.remark(path.outcome)}".rstrip(),
-                Look(3.5, *style),
-            )
-            for path, style in zip(self, STYLES, strict=False)
-        ]
-        legend.append(Entry("several paths", Look(2.5, FRAME)))
+        def share(wire: Wire) -> float | None:
+            return total_share([self[i].share for i in through(wire)]) if through(wire) else None
+
+        drawn = diagram(self.graph, fold)
+        shares = {wire.id: share(wire) for wire in drawn.wires}
+        largest = max((abs(x) for x in shares.values() if x), default=1.0)
+
+        def look(wire: Wire) -> Look:
+            found, part = through(wire), shares[wire.id]
+            if not found:
+                return LOOKS[State.NO_GRADIENT]
+            shown = share_look(part, largest, wire.skip) if part is not None else PASSED
+            size = "" if part is None else percent(part)
+            return replace(shown, label=f"{size}\n{which(found, len(self))}".strip())
+
+        legend = share_legend([(look(wire), shares[wire.id]) for wire in drawn.wires], largest)
+        order = sorted(range(len(self)), key=lambda i: -abs(self[i].share or 0.0))[:LISTED]
+        for i in sorted(order) if len(self) > 1 else ():
+            way = f"{self[i].route}: {percent(self[i].share)} "
+            legend.append(Entry(way + self[i].route.remark(self[i].outcome), f"path {i + 1}"))
         caption = f"The {self.many} of the gradient of {self.output} to {self.wrt}"
-        caption += f" ({self.note})." if self.note else ", with their shares."
-        return self.graph.picture(fold, direction, look=look, legend=legend, caption=caption)
+        caption += f" ({self.note})." if self.note else ", and the share that travels each arrow."
+        return picture(drawn, direction, None, look, legend, caption)
+
+
+def which(found: list[int], all: int) -> str:
+    """Which of all paths these are, in few letters."""
+    if len(found) == all:
+        return ""
+    if len(found) > 3:
+        return f"{len(found)} paths"
+    return f"path{'s' * (len(found) > 1)} {', '.join(str(i + 1) for i in found)}"
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result

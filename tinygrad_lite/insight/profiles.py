@@ -24,7 +24,6 @@ from ..ancestors import ancestors, between
 from ..backward import messages
 from ..drawing.bars import Bar, bars
 from ..drawing.picture import BLUE
-from ..drawing.picture import ORANGE as TROUBLED
 from ..drawing.table import Table
 from ..ops.elementwise import add, subtract
 from ..recorded.first_bad import first_bad
@@ -129,9 +128,8 @@ class Profile(Chart, Sequence[Layer]):
         rows = []
         for layer in self:
             size = "" if layer.state is State.NOT_COMPUTED else f"{number(layer.size)}  "
-            colour = TROUBLED if layer.verdict else BLUE
             remark = f"{size}{layer.verdict}".rstrip()
-            rows.append(Bar(layer.name, ((layer.size, colour),), remark))
+            rows.append(Bar(layer.name, ((layer.size, BLUE),), remark))
         title = f"the gradient of {self.output}, layer by layer (log axis)"
         return bars(rows, title, caption=self.culprit, log=True)
 

@@ -105,10 +105,14 @@ class Names:
         """How a value was made: its name, the call, and the line if that was noted."""
         if value.op is None:
             return self.title(value)
-        call = nested_call(value.op, self.operands(value), value.params)[0]
+        call = self.call(value)
         text = oneline(f"{self.title(value)} = {call}" if value in self.found else call, 80)
         line = self.line(value)
         return f"{text}, line {line}" if line else text
+
+    def call(self, value: Value) -> str:
+        """The op that made a value, applied to what its operands are called."""
+        return nested_call(value.op, self.operands(value), value.params)[0]  # type: ignore[arg-type]
 
     def operands(self, value: Value) -> list[tuple[str, int]]:
         """What text calls the operands of a value, and how tightly each holds together."""

@@ -1,14 +1,13 @@
-"""The states of a gradient, and the one table of how each is told and shown.
+"""The states of a gradient, and the one table of how each is told.
 
 Text, pictures, the terminal and the page all read this table, so that a state bears the
-same word and the same look everywhere, and a new state is a new line here.
+same word everywhere; how it is drawn is told in views/looks.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from ..text import number
 
@@ -45,58 +44,48 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How a state is told and shown.
+    """How a state is told.
 
     `words` stand in legends and tooltips. `symbol` stands beside an arrow, in the place of
-    the norm. `remark` explains a value that was sent. `cause` is filled with the name of
-    the op at which the state began. The rest is an arrow's look, its colour a name in
-    `drawing.picture.COLOURS`.
+    the size. `remark` explains a value that was sent. `cause` is filled with the name of
+    the op at which the state began.
     """
 
     words: str
     symbol: str = ""
     remark: str = ""
     cause: str = ""
-    colour: str = "grey"
-    dash: Literal["solid", "dashed", "dotted"] = "solid"
-    width: float = 1.0
-    head: Literal["normal", "open", "blocked"] = "normal"
 
 
 APPEARANCE = {
-    State.NAN: Appearance("NaN gradient", "NaN", "NaN", "NaN from {}", "magenta", width=2.5),
-    State.INFINITE: Appearance(
-        "infinite gradient", "∞", "infinite", "inf from {}", "magenta", "dashed", 2.5
-    ),
-    State.GRADIENT: Appearance("norm of the gradient", colour="blue", width=4.0),
-    State.EXPLODING: Appearance(
-        "exploding gradient", "exploding", "exploding", "exploding", "orange", width=6.0
-    ),
+    State.NAN: Appearance("NaN: not a number", "NaN", "NaN", "NaN from {}"),
+    State.INFINITE: Appearance("infinite", "∞", "infinite", "inf from {}"),
+    State.GRADIENT: Appearance("the gradient"),
+    State.EXPLODING: Appearance("exploding", "exploding", "exploding", "exploding"),
     State.VANISHING: Appearance(
-        "vanishing gradient", "vanishing", "vanishing", "vanishing", "blue", "dotted"
+        "vanishing: next to nothing is left", "≈0", "vanishing", "vanishing"
     ),
     State.CANCELLED: Appearance(
-        "paths cancel, only rounding is left", "cancelled", "paths cancel: only rounding is left",
-        "paths cancel at {}", dash="dashed",
+        "cancelled: opposite parts met, only rounding is left", "cancelled",
+        "paths cancel: only rounding is left", "paths cancel at {}",
     ),
-    State.ZERO: Appearance("zero gradient", "0", "zero", "{} passes 0", dash="dotted"),
+    State.ZERO: Appearance("zero, exactly", "0", "zero", "{} passes 0"),
     State.STOPPED: Appearance(
-        "stopped by you", "stopped", "stopped by you", "stopped at {}", dash="dashed",
-        width=1.2, head="blocked",
+        "stopped by you", "stopped", "stopped by you", "stopped at {}"
     ),
     State.BLOCKED: Appearance(
-        "blocked, the derivative is 0", "blocked", "blocked: nothing passes here",
-        "blocked at {}", dash="dotted", width=1.2, head="blocked",
+        "blocked: the slope is 0 wherever there is one", "blocked",
+        "blocked: nothing passes here", "blocked at {}",
     ),
     State.NOT_COMPUTED: Appearance("gradient not computed", cause="not computed"),
-    State.NO_GRADIENT: Appearance(
-        "no gradient asked for", colour="pale", width=0.8, head="open"
-    ),
+    State.NO_GRADIENT: Appearance("no gradient asked for"),
 }  # fmt: skip
 
 
 def size_text(state: State, size: float) -> str:
     """A gradient's norm in a few letters, or its state where that says more."""
+    if state is State.VANISHING:
+        return f"≈0 ({number(size)})"
     if state.arrives:
         return f"{number(size)} {APPEARANCE[state].symbol}".rstrip()
     return APPEARANCE[state].symbol or state

@@ -1,9 +1,9 @@
 """Which boxes and arrows stand for the nodes and edges of a computation.
 
 A value with a name, and every input, is a box; an op is a circle, which also stands for
-its result where that has no name; a folded part (fold.py) is one box. A `Wire` is an
-arrow together with what it stands for. A `Diagram` holds them all: it is made once and
-handed to whatever draws it.
+its result where that has no name; where the result is a single number, both are one box with
+the number; a folded part (fold.py) is one box. A `Wire` is an arrow together with what it stands
+for. A `Diagram` holds them all: it is made once and handed to whatever draws it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ..drawing.picture import COMPUTED, INPUT, OP, PARAMETER, Box
+from ..drawing.picture import BLUE, COMPUTED, GREY, INPUT, MAGENTA, OP, PARAMETER, Box
 from ..recorded.array_text import few_or_range
 from ..recorded.fold import Part, folded_parts
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.outcome import Receipt, strongest, whole_receipt
-from ..recorded.states import State, size_text
+from ..recorded.states import APPEARANCE, State, size_text
 from ..text import oneline
+from .numbers import Arrivals, are_few, arrivals, in_rows, slope_text, value_texts
 
 LARGEST = 3000  # boxes that are laid out without being asked for with fold=False
 
@@ -49,6 +50,8 @@ class Wire:
     value: Node | None = None
     slot: str = ""
     main: bool = True  # not from a leaf: the layout keeps these straight
+    numbers: tuple[str, ...] = ()  # what goes back through it, if that is up to four numbers
+    slope: str = ""  # between two single numbers: how much of what arrives is sent on
 
     @cached_property
     def skip(self) -> bool:
@@ -71,6 +74,19 @@ class Wire:
         for edge in self.edges:
             by_value.setdefault(edge.source, []).append(edge)
         return Counter(state_of_sum(edges) for edges in by_value.values())
+
+    @property
+    def negative(self) -> bool:
+        """Whether a single number goes back through it that is below 0."""
+        return len(self.numbers) == 1 and self.numbers[0].startswith("−")
+
+    @property
+    def label(self) -> str:
+        """What goes back through it, in letters: the numbers if they are few, else their length."""
+        plain = self.traffic in (State.GRADIENT, State.EXPLODING, State.INFINITE)
+        if self.numbers and plain:
+            return "\n".join(in_rows(self.numbers))
+        return size_text(self.traffic, self.magnitude)
 
     @cached_property
     @np.errstate(all="ignore")
@@ -121,13 +137,14 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     joint: dict[str, list[Edge]] = {}  # the edges that each arrow stands for
     starts: list[str] = []  # for every node, the box that its arrows start at
     elements: list[tuple[str, ...]] = []
+    arriving = [arrivals(graph, node) for node in graph.nodes]
     for node in graph.nodes:
-        part = part_of.get(node.id)
+        part, arrived = part_of.get(node.id), arriving[node.id]
         own = part.id if part else f"n{node.id}"
         starts.append(own)
         elements.append((own,))
         if own not in boxes:
-            boxes[own] = part_box(graph, part) if part else node_box(graph, node)
+            boxes[own] = part_box(graph, part) if part else node_box(graph, node, arrived)
         for edge in graph.into[node.id]:
             source = starts[edge.source]
             if source == own:
@@ -136,14 +153,19 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
             id = f"{source}-{own}" if joined else f"e{node.id}-{edge.slot}"
             joint.setdefault(id, []).append(edge)
             if id not in wires:
-                main, word = graph.nodes[edge.source].op is not None, slot(node, edge)
+                main, word = graph.nodes[edge.source].op is not None, slot(graph, node, edge)
                 wires[id] = Wire(id, source, own, (edge,), None, "" if joined else word, main)
+                if not joined:
+                    sent = arriving[edge.source].sent.get(edge, ())
+                    slope = slope_text(graph, edge)
+                    wires[id] = replace(wires[id], numbers=sent, slope=slope)
         # A named result has a box of its own, outside of a folded part only if it is the output.
-        if node.op is not None and (node is graph.output or (node.name and not part)):
+        named = node.op is not None and (node is graph.output or (node.name and not part))
+        if named and (part or node.value.size != 1):
             starts[-1], way = f"v{node.id}", f"r{node.id}"
             elements[-1] = own, starts[-1], way
-            boxes[starts[-1]] = value_box(graph, node, starts[-1])
-            wires[way] = Wire(way, own, starts[-1], value=node)
+            boxes[starts[-1]] = value_box(graph, node, starts[-1], arrived)
+            wires[way] = Wire(way, own, starts[-1], value=node, numbers=arrived.total)
     if len(boxes) > LARGEST and fold is not False:
         raise ValueError(
             f"the picture would have {len(boxes):,} boxes; give parts of the computation names, "
@@ -155,9 +177,10 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     return Diagram(graph, parts, tuple(boxes.values()), tuple(wires.values()), tuple(elements))
 
 
-def slot(node: Node, edge: Edge) -> str:
-    """The word at an arrow's head, where the order of the operands matters."""
-    if node.op in SYMMETRIC or not node.inputs:
+def slot(graph: Computation, node: Node, edge: Edge) -> str:
+    """The word at an arrow's start, where the order of the operands matters and is not seen in
+    the box."""
+    if node.op in SYMMETRIC or not node.inputs or written_call(graph, node):
         return ""
     if len(node.inputs) == 1:  # one input, or a list of them
         return "" if len(node.tensor.inputs) == 1 else str(edge.slot + 1)
@@ -168,18 +191,43 @@ def slot(node: Node, edge: Edge) -> str:
 # Boxes
 
 
-def node_box(graph: Computation, node: Node) -> Box:
-    """The circle of an op, the box of an input or parameter, the text of a constant."""
+def node_box(graph: Computation, node: Node, arrived: Arrivals) -> Box:
+    """The circle of an op, or its box with the single number that it makes; the box of an input
+    or parameter, the text of a constant."""
+    id = f"n{node.id}"
     if node.op is not None:
         params = [f"{name} = {oneline(repr(x), 60)}" for name, x in node.tensor.params.items()]
-        text = "\n".join((node_text(node), *params))
-        return Box(f"n{node.id}", (str(node.symbol),), "op", OP, text, cluster=node.scope)
+        text = "\n".join((node_text(node), few_or_range(node.value), *params))
+        if node.value.size != 1:
+            return Box(id, (str(node.symbol),), "op", OP, text, cluster=node.scope)
+        made = written_call(graph, node) or (
+            short_call(graph, node) if node.name else str(node.symbol)
+        )
+        head = f"{oneline(node.name, 12)} = {made}" if node.name else made
+        return Box(
+            id, (head, *value_texts(node.value)), "value", OP, text, node is graph.output,
+            node.scope, gradient_lines(graph, node, arrived), gradient_ink(node),
+        )  # fmt: skip
     if node.kind == "constant":
-        return Box(f"n{node.id}", (str(node.name),), "constant", "none", cluster=node.scope)
-    return value_box(graph, node, f"n{node.id}")
+        return Box(id, (str(node.name),), "constant", "none", cluster=node.scope)
+    return value_box(graph, node, id, arrived)
 
 
-def value_box(graph: Computation, node: Node, id: str) -> Box:
+def written_call(graph: Computation, node: Node) -> str:
+    """How a single number was made, as Python writes it, where that is short; else ""."""
+    if node.op is None or node.value.size != 1:
+        return ""
+    call = graph.names.call(node.tensor)
+    return "" if len(call) > 16 or "…" in call else call
+
+
+def short_call(graph: Computation, node: Node) -> str:
+    """The same with what is long left out."""
+    call = graph.names.call(node.tensor)
+    return call if len(call) <= 16 else f"{node.op}(…)"
+
+
+def value_box(graph: Computation, node: Node, id: str, arrived: Arrivals) -> Box:
     """The box of a value: outside of the scope that made it if it is used only outside."""
     fill = {"input": INPUT, "parameter": PARAMETER}.get(node.kind, COMPUTED)
     cluster = node.scope
@@ -187,11 +235,47 @@ def value_box(graph: Computation, node: Node, id: str) -> Box:
         uses = [graph.nodes[edge.target].scope for edge in graph.out_of[node.id]] or [()]
         cluster = max((tuple(commonprefix([node.scope, use])) for use in uses), key=len)
     name = node.name or ("output" if node is graph.output else "")
-    shown = name or (few_or_range(node.value) if node.value.size <= 3 else "")
-    note = graph.sum_note(node)
-    lines = tuple(filter(None, (shown, str(node.shape), note)))
-    text = "\n".join(filter(None, (name, node_text(node), few_or_range(node.value), note)))
-    return Box(id, lines, "value", fill, text, node is graph.output, cluster)
+    shown = value_texts(node.value) if are_few(node.value) else [str(node.shape)]
+    if node.value.size == 1 and name and len(name) <= 12:
+        name, shown = f"{name} = {shown[0]}", []
+    lines = tuple(filter(None, (name, *shown)))
+    text = "\n".join(filter(None, (node.name, node_text(node), few_or_range(node.value))))
+    below, ink = gradient_lines(graph, node, arrived), gradient_ink(node)
+    return Box(id, lines, "value", fill, text, node is graph.output, cluster, below, ink)
+
+
+def gradient_lines(graph: Computation, node: Node, arrived: Arrivals) -> tuple[str, ...]:
+    """What a box says of the gradient of its value."""
+    if node.gradient is None:
+        return ()
+    if node is graph.output:
+        start = in_rows(arrived.total) or [size_text(node.state, norm(node.gradient))]
+        return (f"start: {start[0]}", *start[1:])
+    shown = list(arrived.written) or [size_text(node.state, norm(node.gradient))]
+    if arrived.written and node.state in (State.CANCELLED, State.STOPPED, State.BLOCKED):
+        shown = [*(shown if len(arrived.sent) > 1 else ["0"]), APPEARANCE[node.state].symbol]
+    title = quotient(graph, node)
+    if not title:
+        return tuple(shown)
+    title = title if are_few(node.value) else f"|{title}|"
+    return (
+        (f"{title} = {shown[0]}",) if len(shown) == 1 and " = " not in shown[0] else (title, *shown)
+    )
+
+
+def quotient(graph: Computation, node: Node) -> str:
+    """The gradient's name, of leaves and large values: ∂y/∂a."""
+    if not node.name or (node.op is not None and are_few(node.value)):
+        return ""
+    output = oneline(graph.output.name or "output")
+    return f"∂{output if len(output) <= 8 else ''}/∂{oneline(node.name, 12)}"
+
+
+def gradient_ink(node: Node) -> str:
+    """The colour of what is said of a gradient."""
+    if node.state in (State.NAN, State.INFINITE):
+        return MAGENTA
+    return BLUE if node.state.arrives else GREY
 
 
 def part_box(graph: Computation, part: Part) -> Box:
@@ -199,7 +283,10 @@ def part_box(graph: Computation, part: Part) -> Box:
     nodes = [graph.nodes[i] for i in part.members]
     ops = sum(node.op is not None for node in nodes)
     parameters = sum(node.kind == "parameter" for node in nodes)
-    lines = [*part.lines, f"{ops} ops" + (f", {parameters} parameters" if parameters else "")]
+    lines = [
+        *part.lines,
+        counted(ops, "op") + (f", {counted(parameters, 'parameter')}" if parameters else ""),
+    ]
     blocks = [[node for i in block if (node := graph.nodes[i]).op] for block in part.blocks]
     ends = [block[-1] for block in blocks]
     sizes = [
@@ -211,6 +298,11 @@ def part_box(graph: Computation, part: Part) -> Box:
     known = [f"{name}: {size}" for name, size in zip(part.names, sizes, strict=True) if size]
     tooltip = "\n".join((*part.lines, *known))
     return Box(part.id, tuple(lines), "folded", OP, tooltip, cluster=part.scope)
+
+
+def counted(n: int, what: str) -> str:
+    """So many things, in words."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def node_text(node: Node) -> str:

@@ -1,23 +1,76 @@
-"""How a computation's diagram becomes a picture: the gradient on its arrows, and the words.
+"""How gradients look: the one visual grammar, and the pictures that are drawn with it.
+
+A channel says one thing, and nothing else uses it, in pictures, the page, charts and tables:
+
+    hue            the route: blue through the ops, vermillion over a skip
+    hollow line    a skip, which is so told apart in grey print too
+    dashes         a single number below 0: it opposes; never a norm or a vector
+    dots           exactly 0; with a bar across: blocked
+    width          size: of a gradient by its logarithm, of a share as it is
+    arrowhead      the way of the gradient; where none was computed, that of the values
+    hairline, ≈0   vanishing
+    facing heads   cancelled
+    a cut across   stopped
+    magenta        NaN, infinite
+    thin grey      not computed; without a head: not asked for
 
 How wires look is up to the caller: a function from a `Wire` to a `Look` draws a flow or a
-set of paths on the same boxes as the gradient's norm is drawn here.
+set of paths on the same boxes as the gradient's size is drawn here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from ..drawing.picture import COLOURS, ORANGE, Arrow, Direction, Entry, Look, Picture, Scale
+from ..drawing.picture import (
+    BLUE,
+    GREY,
+    MAGENTA,
+    ORANGE,
+    PALE,
+    Arrow,
+    Direction,
+    Entry,
+    Look,
+    Picture,
+    Scale,
+)
 from ..recorded.fold import VISIBLE
 from ..recorded.nodes import Computation
 from ..recorded.states import APPEARANCE, State, size_text
 from ..text import number, oneline
 from .boxes import Diagram, Wire
+from .numbers import are_few
 from .text_tree import cotangent_note, text_tree
 
 ORDER = list(State)
-SKIP = "skip: joins what was computed from it"  # in legends
+THROUGH, OVER = BLUE, ORANGE  # the routes
+LOOKS = {
+    State.NAN: Look(2.5, MAGENTA, head="back"),
+    State.INFINITE: Look(2.5, MAGENTA, head="back"),
+    State.GRADIENT: Look(3.0, THROUGH, head="back"),
+    State.EXPLODING: Look(6.0, THROUGH, head="back"),
+    State.VANISHING: Look(0.4, THROUGH, head="back"),
+    State.CANCELLED: Look(1.0, GREY, head="facing"),
+    State.ZERO: Look(1.0, GREY, "dotted", head="back"),
+    State.STOPPED: Look(1.4, GREY, head="cut"),
+    State.BLOCKED: Look(1.2, GREY, "dotted", head="blocked"),
+    State.NOT_COMPUTED: Look(1.0, GREY, head="forward"),
+    State.NO_GRADIENT: Look(0.8, PALE, head="none"),
+}
+SKIP = Entry(
+    "skip: straight to where it meets what was made from it",
+    Look(1.8, OVER, head="back", hollow=True),
+)
+NEGATIVE = Entry("below 0", Look(2.2, THROUGH, "dashed", head="back"))
+
+
+def route(look: Look, skip: bool, negative: bool = False) -> Look:
+    """A look on its route, through the ops or over a skip, and with the sign of its number."""
+    if skip:
+        look = replace(look, color=OVER, hollow=True)
+    return replace(look, dash="dashed") if negative else look
 
 
 def picture(
@@ -37,7 +90,7 @@ def picture(
     if look is None:
         shared = scale or Scale.of(wire.magnitude for wire in wires)
         legend = gradient_legend(wires, shared)
-        caption = caption or gradient_caption(graph, output)
+        caption = caption or gradient_caption(diagram, output)
 
         def look(wire: Wire) -> Look:
             return gradient_look(wire, shared)
@@ -64,9 +117,11 @@ def tooltip(wire: Wire, graph: Computation) -> str:
     """What an arrow stands for, in words."""
     gradient = "; ".join(
         (f"{n} " if sum(wire.states.values()) > 1 else "")
-        + (f"norm {size_text(state, wire.magnitude)}" if state.arrives else APPEARANCE[state].words)
+        + (size_text(state, wire.magnitude) if state.arrives else APPEARANCE[state].words)
         for state, n in sorted(wire.states.items(), key=lambda item: ORDER.index(item[0]))
     )
+    if wire.numbers and wire.traffic.arrives:
+        gradient = " ".join(wire.numbers)
     if wire.value is not None:
         return f"gradient of {oneline(wire.value.name or 'the output')}: {gradient}"
     ends = [[graph.nodes[i] for i in (edge.source, edge.target)] for edge in wire.edges]
@@ -76,14 +131,26 @@ def tooltip(wire: Wire, graph: Computation) -> str:
     return f"{way}: {gradient}"
 
 
-def gradient_caption(graph: Computation, output: str) -> str:
-    """The caption's sentence about where the numbers came from."""
+def gradient_caption(diagram: Diagram, output: str) -> str:
+    """The caption's sentences about what is seen, and where the numbers came from."""
+    graph = diagram.graph
     start = graph.output.gradient
     if start is None:
-        return f"Arrows point from operand to result. No gradient of {output} has been computed."
+        return (
+            "Values are computed along the arrows. No gradient has been computed: "
+            f"{output}.backward() does that."
+        )
+    if all(node.value.size == 1 for node in graph):
+        return (
+            "Each box shows how a value is made, the value, and in colour its gradient: how fast "
+            f"{output} grows with it. The gradient goes back along the arrows: what arrives at a "
+            "box, times the slope ×, is what it sends on; and what several send is added up."
+        )
+    small = any(wire.numbers for wire in diagram.wires)
+    numbers = " as signed numbers (up to four), else its length" if small else " by its length"
     return (
-        f"Arrows point from operand to result; beside each stands the norm of the gradient of "
-        f"{output} that goes back along it{cotangent_note(start)}."
+        f"The gradient of {output} goes back along the arrows. Where each arrives stands what it "
+        f"brings,{numbers}{cotangent_note(start)}."
     )
 
 
@@ -102,18 +169,24 @@ def folding_note(diagram: Diagram) -> str:
 
 
 def gradient_look(wire: Wire, scale: Scale) -> Look:
-    """A gradient's norm as width and number, and every other state in a way of its own."""
-    shown, size = APPEARANCE[wire.traffic], wire.magnitude
-    colour, width, dash, label = COLOURS[shown.colour], shown.width, shown.dash, shown.symbol
-    if wire.traffic.arrives:
-        label = size_text(wire.traffic, size)
-    if wire.traffic is State.GRADIENT:
-        width = scale.width(size)
-        if wire.skip:
-            colour, dash, label = ORANGE, "dashed", f"skip {label}"
-    hidden = [APPEARANCE[s].symbol for s in ORDER if s in wire.states and s is not wire.traffic]
+    """A gradient's size as width and number, and every other state in a way of its own."""
+    state = wire.traffic
+    look, label = LOOKS[state], APPEARANCE[state].symbol
+    if state.arrives or state is State.INFINITE:
+        label = wire.label
+    if state is State.GRADIENT:
+        look = replace(look, width=scale.width(wire.magnitude))
+    if state.arrives:
+        look = route(look, wire.skip, wire.negative)
+    if state is State.BLOCKED:
+        label = "0"
+    if state is State.VANISHING and wire.numbers:
+        label = "≈0"
+    hidden = [APPEARANCE[s].symbol for s in ORDER if s in wire.states and s is not state]
     label = ", ".join(filter(None, (label, *hidden)))
-    return Look(width, colour, dash, label, shown.head)
+    if wire.value is not None and are_few(wire.value.value):
+        label = ""  # its box says the same
+    return replace(look, label=label, slope=wire.slope)
 
 
 def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
@@ -121,15 +194,46 @@ def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:
     seen = {wire.traffic: wire for wire in reversed(wires)}  # the first of each state
     entries = []
     if seen.pop(State.GRADIENT, None):
-        shown = APPEARANCE[State.GRADIENT]
-        small, large = number(scale.smallest), number(scale.largest)
-        span = small if small == large else f"{small} (thin) to {large} (thick)"
-        sample = Look(shown.width, COLOURS[shown.colour], shown.dash)
-        entries.append(Entry(f"{shown.words}: {span}", sample))
-    if any(wire.skip and wire.traffic is State.GRADIENT for wire in wires):
-        entries.append(Entry(SKIP, Look(4, ORANGE, "dashed")))
-    order = [state for state in reversed(ORDER) if state in seen]
-    entries += [Entry(APPEARANCE[s].words, gradient_look(seen[s], scale)) for s in order]
+        plain = replace(LOOKS[State.GRADIENT], label="")
+        steps = [(replace(plain, width=scale.width(x)), number(x)) for x in scale.samples]
+        entries.append(Entry("size of the gradient (log scale)", tuple(steps)))
+    if any(wire.skip and wire.traffic.arrives for wire in wires):
+        entries.append(SKIP)
+    if any(wire.negative and wire.traffic.arrives for wire in wires):
+        entries.append(NEGATIVE)
+    for state in reversed(ORDER):
+        if state in seen:
+            symbol = APPEARANCE[state].symbol
+            words = APPEARANCE[state].words
+            sample = replace(LOOKS[state], label="")
+            entries.append(Entry(words if symbol in words else f"{symbol}: {words}", sample))
+    if any(wire.slope for wire in wires):
+        entries.append(Entry("the slope: how fast the result grows with this", "×2.5"))
     if any(wire.slot for wire in wires):
-        entries.append(Entry("which operand", "1, 2"))
+        entries.append(Entry("which input, where the order matters", "1, 2"))
     return entries
+
+
+def share_look(share: float | None, largest: float, skip: bool) -> Look:
+    """A share of a gradient: as wide as it is large, dashed below 0; thin grey for none at all."""
+    if share is None:
+        return LOOKS[State.NO_GRADIENT]
+    width = 0.6 + 7 * abs(share) / largest
+    if not share:
+        return LOOKS[State.ZERO]
+    return route(replace(LOOKS[State.GRADIENT], width=width), skip, share < 0)
+
+
+def share_legend(looks: Sequence[tuple[Look, float | None]], largest: float) -> list[Entry]:
+    """The legend of shares: their scale, and what else is in the picture."""
+    drawn = [look for look, share in looks if share]
+    steps = [
+        (share_look(part, largest, False), f"{100 * part:.3g} %")
+        for part in (largest / 4, largest / 2, largest)
+    ]
+    return [
+        *[Entry("share of the gradient (linear scale)", tuple(steps))] * bool(drawn),
+        *[SKIP] * any(look.hollow for look in drawn),
+        *[NEGATIVE] * any(look.dash == "dashed" for look in drawn),
+        *[Entry("no part of it", LOOKS[State.NO_GRADIENT])] * any(s is None for _, s in looks),
+    ]

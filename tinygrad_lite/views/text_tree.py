@@ -7,14 +7,28 @@ import numpy as np
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.states import State, size_text
-from ..text import number, tree
+from ..text import number, plain_number, tree
+from .numbers import Arrivals, are_few, arrivals
 
 
 def text_tree(graph: Computation) -> str:
-    """The computation as text, from the output to what it was computed from."""
+    """The computation as text, from the output to what it was computed from. Of small arrays it has
+    the numbers: the value in brackets, then what the use above it sends back, and, where several
+    uses do, what they make together."""
+    told: set[int] = set()  # the values whose sum stands there
 
     def operands(node: Node) -> list[tuple[str, Node]]:
-        return [(gradient_note(edge), graph.nodes[edge.source]) for edge in graph.into[node.id]]
+        below = []
+        for edge in graph.into[node.id]:
+            source = graph.nodes[edge.source]
+            arrived = arrivals(graph, source)
+            note = gradient_note(edge, arrived)
+            if len(arrived.sent) > 1 and source.id not in told:
+                told.add(source.id)
+                lines = arrived.written if source.value.size == 1 else arrived.total
+                note += f", in all {' '.join(lines)}"
+            below.append((note, source))
+        return below
 
     def line(node: Node) -> str:
         note = graph.sum_note(node)
@@ -23,32 +37,41 @@ def text_tree(graph: Computation) -> str:
     def text(node: Node) -> str:
         if node.kind == "constant":
             return str(node.name)
+        numbers = map(plain_number, np.ravel(node.value)) if are_few(node.value) else ()
+        size = f"{node.shape} [{' '.join(numbers)}]" if numbers else f"{node.shape}"
         if node.op is None:
-            return f"{graph.title(node)} {node.shape}, {node.kind}"
+            return f"{graph.title(node)} {size}, {node.kind}"
         if node.name:
-            return f"{graph.title(node)} = {node.op} {node.shape}"
+            return f"{graph.title(node)} = {node.op} {size}"
         # The expression is worth its room where something refers to it.
         known = len(graph.out_of[node.id]) > 1
-        return f"{graph.title(node) if known else node.op} {node.shape}"
+        return f"{graph.title(node) if known else node.op} {size}"
 
     output = graph.output
     if output.gradient is None:
         return tree(graph.output, operands, line, graph.title)
     first, *rest = tree(graph.output, operands, line, graph.title).split("\n", 1)
-    start = size_text(output.state, norm(output.gradient))
-    of = f"norms of the gradient{cotangent_note(output.gradient)}"
-    return "\n".join([f"{first}   {start} ({of})", *rest])
+    start = " ".join(arrivals(graph, output).total) or size_text(
+        output.state, norm(output.gradient)
+    )
+    few = all(are_few(node.value) for node in graph if node.differentiable)
+    of = f"the gradient{'' if few else ', of large arrays its length'}"
+    return "\n".join([f"{first}   {start} ({of}{cotangent_note(output.gradient)})", *rest])
 
 
 def cotangent_note(start: np.ndarray) -> str:
     """What a reverse pass started from, if not from 1."""
     if not np.all(start == 1):
-        return f", for a cotangent of norm {number(norm(start))}"
-    return "" if start.size == 1 else ", for a cotangent of ones: that of the sum"
+        return f", starting from a gradient of length {number(norm(start))}"
+    return "" if start.size == 1 else ", starting from ones: it is the gradient of the sum"
 
 
-def gradient_note(edge: Edge) -> str:
+def gradient_note(edge: Edge, arrived: Arrivals) -> str:
     """What the text tree says of the gradient that an edge sends back."""
     if edge.traffic is State.NO_GRADIENT:
         return ""
-    return f"   {size_text(edge.traffic, edge.norm or 0.0)}"
+    numbers = arrived.sent.get(edge) if edge.traffic.arrives else None
+    if not numbers:
+        return f"   {size_text(edge.traffic, edge.norm or 0.0)}"
+    note = "" if edge.traffic is State.GRADIENT else f" ({edge.traffic})"
+    return f"   {' '.join(numbers)}{note}"
