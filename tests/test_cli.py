@@ -266,7 +266,7 @@ def test_what_is_drawn_on_a_graph_can_be_folded_and_turned(tmp_path, words):
         drawn.append((tmp_path / "g.svg").read_text(encoding="utf-8"))
     assert ["2 ops" in text for text in drawn] == [False, True, False]
     (wide, _), (_, high) = extent(drawn[0]), extent(drawn[2])
-    assert wide > extent(drawn[2])[0]
+    assert wide >= extent(drawn[2])[0]  # below a comparison stands a chart as wide
     assert high > extent(drawn[0])[1]
 
 

@@ -1,6 +1,7 @@
 """F and G held against each other; the pictures and the commands that show the traffic."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from nets import deep_net, skip_networks
 
-from tinygrad_lite import Tensor, compare, flow, grad, path_classes, paths, scope
+from tinygrad_lite import Tensor, compare, flow, grad, path_classes, paths, replay, scope
 from tinygrad_lite.cli import main
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.table import percent
@@ -16,6 +17,7 @@ from tinygrad_lite.files import strict
 from tinygrad_lite.views import boxes
 
 ONES = np.ones(4)
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -78,10 +80,11 @@ def test_two_outputs_of_one_name_are_told_apart(FG):
 
 def test_one_parameter_is_asked_for_by_itself(FG):
     F, G, t = FG
-    for wrt in ("W1", t["W1"]):
+    for wrt in ("W1", [t["W1"]]):
         assert [row.name for row in compare(F, G, wrt, ONES).rows] == ["W1"]
+    assert [row.name for row in compare(F, G, wrt=t["W1"], gradient=ONES).rows] == ["W1"]
     with pytest.raises(ValueError, match="a tensor without a name is not a parameter of both"):
-        compare(F, G, Tensor(1.0), ONES)
+        compare(F, G, [Tensor(1.0)], ONES)
 
 
 def test_separate_networks_are_matched_by_name():
@@ -173,11 +176,81 @@ def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch,
         "flow": flow(deep, x),
         "compare": compare(F, G, gradient=ONES),
     }
-    for question, pictures in (("paths", 1), ("flow", 1), ("compare", 2)):
+    for question, folded in (("paths", 1), ("flow", 1), ("compare", 2)):
         if suffix in results[question].suffixes:
             calls.clear()
             results[question].save(tmp_path / f"p{suffix}")
-            assert set(calls.values()) == {pictures}
+            assert calls == {"folded_parts": folded, "layout": 1}
+
+
+def middles(source, prefix):
+    """Where the boxes of a picture stand, without the height of the picture, by their texts."""
+    found = {}
+    for group in ET.fromstring(source).iter(f"{SVG}g"):
+        id = group.get("id") or ""
+        if group.get("class", "").startswith("node") and id.startswith(f"{prefix}-") == (
+            prefix != ""
+        ):
+            first = group.find(f"{SVG}text")
+            found[id.removeprefix(f"{prefix}-")] = first.get("x"), first.text
+    return found
+
+
+def test_what_both_have_stands_at_the_same_place(FG):
+    F, G, _ = FG
+    source = compare(F, G, gradient=ONES).pipe(encoding="utf-8")
+    in_F, in_G = middles(source, ""), middles(source, "p1")
+    in_F = {id: x for id, x in in_F.items() if not id.startswith("p1-")}
+    assert len(in_F) == 19
+    assert len(in_G) == 21  # and the skip's + with G
+    assert in_F.items() <= in_G.items()
+    shown = re.findall(r"The gradient of each output goes back", source)
+    assert len(shown) == 1
+
+
+def test_a_plain_net_and_one_with_skips_share_a_layout():
+    plain, _, _ = deep_net(3, skip=False)
+    residual, _, _ = deep_net(3, skip=True)
+    source = compare(plain, residual).pipe(encoding="utf-8")
+    in_plain, in_residual = middles(source, ""), middles(source, "p1")
+    in_plain = {id: x for id, x in in_plain.items() if not id.startswith("p1-")}
+    assert set(in_plain) <= set(in_residual)
+    assert {x for x, _ in in_plain.values()} <= {x for x, _ in in_residual.values()}
+
+
+def test_three_computations_are_held_against_the_first(FG):
+    F, G, t = FG
+    stopped = replay(G, stop_gradient="f3")
+    found = compare(F, G, stopped, ["W1", "W3"], ONES)
+    assert found.titles == ("F", "G (1)", "G (2)")
+    for row in found.rows:
+        assert (row.first, row.second) == row.sides[:2]
+        for side, y in zip(row.sides, (F, G, stopped), strict=True):
+            (dy,) = grad(y, [t[row.name]], ONES)
+            assert side.norm == pytest.approx(np.linalg.norm(dy.data))
+    two = compare(F, stopped, ["W1", "W3"], ONES)
+    for row, pair in zip(found.rows, two.rows, strict=True):
+        assert row.sides[2].own == pair.second.own
+        assert row.sides[2].common == pair.second.common
+    header = str(found).split("\n")[0]
+    for column in (
+        "|∂F|",
+        "|∂G (1)|",
+        "|∂G (2)|",
+        "only in G (1)",
+        "G (1): F has it too",
+        "G (2): coherence",
+    ):
+        assert column in header
+    assert found.pipe().count(b"what the gradient of") >= 2
+    assert len(found.to_json()["parameters"][0]["sides"]) == 3
+
+
+@pytest.mark.parametrize("outputs", [(), (1,), ("F",)])
+def test_fewer_than_two_outputs_are_refused(FG, outputs):
+    F, _, _ = FG
+    with pytest.raises(TypeError, match="compare takes two outputs or more, each a Tensor"):
+        compare(F, *outputs)
 
 
 def test_a_flow_shows_negative_shares_dashed_and_a_folded_net_its_scopes(tmp_path):

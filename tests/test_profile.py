@@ -48,7 +48,7 @@ def test_ratios_relate_neighbouring_layers():
     F, _, _ = skip_networks()
     found = profile(F, np.ones(4))
     for layer, after in zip(found, list(found)[1:], strict=False):
-        assert layer.ratio == pytest.approx(layer.size / after.size)
+        assert layer.ratio == pytest.approx(layer.parameters / after.parameters)
     assert found[-1].ratio is None
 
 

@@ -287,24 +287,26 @@ def show_what_if(args: Namespace) -> None:
 
 @command(
     "tinygrad-lite compare examples/skip_networks.py:F G", Comparison,
-    option("other", "the second tensor: a name in the same script, or FILE.py:NAME",
-           metavar="NAME"),
+    option("others", "the second tensor, and more: each a name in the same script, or "
+           "FILE.py:NAME", metavar="NAME", nargs="+"),
     WRT,
     option("--by", "how paths are grouped: by the scopes they enter, by how many, or by how many "
            "skips they take", choices=NAMED, default="scope"),
     JSON,
 )  # fmt: skip
 def show_compare(args: Namespace) -> None:
-    """Hold the gradients of two outputs against each other, path by path."""
+    """Hold the gradients of two outputs or more against each other, path by path."""
     file, _ = split_target(args.target)
-    targets = (args.target, f"{file}:{args.other}" if links(args.other) else args.other)
-    (first, _), (second, _) = found = tensors_at(targets, args.rest)
-    outputs, called = (first, second), [Names([y], names) for y, names in found]
+    others = [f"{file}:{other}" if links(other) else other for other in args.others]
+    targets = (args.target, *others)
+    found = tensors_at(targets, args.rest)
+    outputs, called = tuple(y for y, _ in found), [Names([y], names) for y, names in found]
     own = all(hasattr(y, "cotangent") for y in outputs)
     summed = [take_ones(y, target) for y, target in zip(outputs, targets, strict=True)]
-    # One cotangent for both, unless each has its own, or their shapes differ.
-    both = None if own or first.shape != second.shape else np.ones(first.shape, first.dtype)
-    answer = compare_named(outputs, called, args.wrt, both, args.by)
+    # One cotangent for all, unless each has its own, or their shapes differ.
+    first, alike = outputs[0], len({y.shape for y in outputs}) == 1
+    ones = None if own or not alike else np.ones(first.shape, first.dtype)
+    answer = compare_named(outputs, called, args.wrt, ones, args.by)
     if any(summed):
         answer = replace(answer, note="The cotangent is ones, where the script ran no backward.")
     report(args, [answer])

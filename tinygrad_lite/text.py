@@ -232,7 +232,7 @@ def signed_all(numbers: Sequence[float]) -> list[str]:
 def digits_of(largest: float) -> tuple[int, int]:
     """How many decimals a number has with three digits, and the power of ten it is written by."""
     power = math.floor(math.log10(largest))
-    shift = power if not -4 <= power < 6 else 0
+    shift = power if not -3 <= power < 6 else 0
     return max(0, 2 - power + shift), shift
 
 

@@ -115,6 +115,7 @@ class Box:
     cluster: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     ink: str = BLUE
+    least: tuple[float, float] = (0.0, 0.0)  # the room that it is given, at least
 
     @property
     def size(self) -> tuple[float, float]:
@@ -130,7 +131,8 @@ class Box:
             return (LEAST, LEAST) if circle else (width + 14, high + 9)
         high += 8 + (LINE * len(self.below) + 6) * bool(self.below)
         edge = 8.0 if self.double else 0.0
-        return max(width + 14, 36.0) + edge, max(high, 28.0) + edge
+        wide, high = max(width + 14, 36.0) + edge, max(high, 28.0) + edge
+        return max(wide, self.least[0]), max(high, self.least[1])
 
     @property
     def round(self) -> bool:
@@ -240,7 +242,7 @@ def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
     graph = graphviz.Digraph(
         graph_attr=text | {
             "rankdir": picture.direction, "nodesep": "0.22", "bgcolor": "transparent",
-            "ranksep": "0.2" if any(arrow.rows for arrow in picture.arrows) else "0.4",
+            "ranksep": "0.15" if any(arrow.rows for arrow in picture.arrows) else "0.4",
         },
         node_attr=text | {
             "fontcolor": INK, "color": FRAME, "style": "rounded,filled", "shape": "box",

@@ -11,19 +11,20 @@ from typing import Any, overload
 import numpy as np
 
 from ..drawing.bars import Bar, bars
-from ..drawing.picture import BLUE
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
 from ..recorded.outcome import receipts, shares_of
 from ..recorded.trace import coherence, trace
 from ..tensor import Tensor
 from ..text import number, oneline
+from ..views.looks import THROUGH
 from .bundles import OTHER, By, bundles_at, check_by
 from .formulas import Chain, Formula
 from .jacobians import check_sum
 from .result import Breakdown, Derived, Piece, plain
 from .weights import Draws, Mass, weigh_all
 
+SHARES = "share of the gradient; all sum to 100 %"
 LONGEST = 6  # parts of a key that a table shows
 
 
@@ -144,9 +145,11 @@ class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
         rows = []
         for key, found in self.items():
             remark = f"{percent(found.share)}, {count_of_paths(found.count)}"
-            rows.append(Bar(text(key), ((found.share or 0.0, BLUE),), remark))
+            rows.append(
+                Bar(text(key), () if found.share is None else ((found.share, THROUGH),), remark)
+            )
         title = f"the gradient of {self.output} to {self.wrt}, by class of paths"
-        return bars(rows, title, caption=self.note)
+        return bars(rows, title, caption=self.note, heads=(SHARES, ""))
 
 
 @overload

@@ -1,9 +1,9 @@
-"""Two computations on one scale: the gradients of their parameters, path by path.
+"""Computations on one scale: the gradients of their parameters, path by path.
 
 Parameters are matched by name. The paths of each are grouped (by the scopes they enter,
-unless told otherwise), and the groups of the second computation are held against those of
+unless told otherwise), and the groups of every other computation are held against those of
 the first: what travels the paths that both have, and what travels paths that only the
-second has, such as skips. Norms of parts are never added up: parts are vectors and may
+other has, such as skips. Norms of parts are never added up: parts are vectors and may
 oppose each other, which signed shares and the coherence |g| / sum of |parts| say.
 """
 
@@ -12,30 +12,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..drawing.bars import Bar, bars, stack
-from ..drawing.picture import BLUE, ORANGE, Direction, Picture, Scale
+from ..drawing.picture import GREY, Direction, Picture, Scale
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
 from ..recorded.names import Names
-from ..recorded.nodes import computation_of
+from ..recorded.nodes import Computation, computation_of
 from ..recorded.states import State
 from ..recorded.trace import cotangent, parameters_of, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..updated import is_meant_by
 from ..views.boxes import diagram
-from ..views.looks import picture
+from ..views.looks import OVER, THROUGH, picture
+from ..views.one_layout import on_one_layout
 from .bundles import OTHER, REST, By
 from .classes import PathClasses, classify
 from .formulas import Formula, Quotient
 from .result import Derived, Drawing, Item, Numbers, plain
 
-Pairs = dict[str, tuple[Tensor, Tensor]]  # parameters that stand for each other, by name
+Pairs = dict[str, tuple[Tensor, ...]]  # parameters that stand for each other, by name
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class Part(Numbers):
 
 @dataclass(frozen=True)
 class Side(Numbers):
-    """A parameter in one of the two computations.
+    """A parameter in one of the computations.
 
-    `classes` are its paths there; `common` is what travels on those that the other
-    computation has too, `own` what travels on those it lacks (None where there are none);
+    `classes` are its paths there; `common` is what travels on those that the first computation
+    has too (of the first: the second), `own` what travels on those it lacks (None where there
+    are none);
     `coherence` is |gradient| / sum of |contributions|.
     """
 
@@ -89,40 +91,76 @@ class Side(Numbers):
 
 @dataclass(frozen=True, repr=False)
 class Row(Item):
-    """One parameter in both computations, and a remark on it ("" for none)."""
+    """One parameter in all computations, `sides` in their order, and a remark on it ("" for
+    none)."""
 
-    numbers = ("name", "first", "second", "note")
-    header = ("parameter", "|first|", "|second|", "")
+    numbers = ("name", "sides", "note")
 
     name: str
-    first: Side
-    second: Side
+    sides: tuple[Side, ...]
     note: str
+
+    @property
+    def first(self) -> Side:
+        """The parameter in the first computation."""
+        return self.sides[0]
+
+    @property
+    def second(self) -> Side:
+        """The parameter in the second computation."""
+        return self.sides[1]
+
+    @property
+    def header(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What its cells are."""
+        places = ("first", "second", *(str(i) for i in range(3, len(self.sides) + 1)))
+        return "parameter", *(f"|{place}|" for place in places[: len(self.sides)]), ""
 
     def cells(self) -> tuple[str, ...]:
         """What all rows have in the table."""
-        return self.name, number(self.first.norm), number(self.second.norm), self.note
+        return self.name, *(number(side.norm) for side in self.sides), self.note
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain data for JSON; the first two sides by their names."""
+        return {"name": self.name, "first": plain(self.first), "second": plain(self.second),
+                **super().to_json()}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Derived, Drawing):
-    """The gradients of two computations with respect to the parameters they share; `formula` and
-    `latex` write them out, for each parameter a line an output."""
+    """The gradients of two computations or more with respect to the parameters they share, and
+    what each computation is called, in `titles`; `formula` and `latex` write them out, for each
+    parameter a line an output."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg", ".png", ".dot", ".html")
 
-    first: str
-    second: str
+    titles: tuple[str, ...]
     rows: tuple[Row, ...]
-    outputs: tuple[Tensor, Tensor] = field(compare=False)
-    names: tuple[Names, Names] = field(compare=False)
-    cotangents: tuple[Any, Any] = field(compare=False)
+    outputs: tuple[Tensor, ...] = field(compare=False)
+    names: tuple[Names, ...] = field(compare=False)
+    cotangents: tuple[Any, ...] = field(compare=False)
     note: str = ""  # a sentence to put above the table, if any
+
+    @property
+    def first(self) -> str:
+        """What the first computation is called."""
+        return self.titles[0]
+
+    @property
+    def second(self) -> str:
+        """What the second computation is called."""
+        return self.titles[1]
+
+    @cached_property
+    def graphs(self) -> list[Computation]:
+        """What was computed, and which gradients went back."""
+        asked = zip(self.outputs, self.names, self.cotangents, strict=True)
+        return [computation_of(y, names, start) for y, names, start in asked]
 
     @property
     def subject(self) -> str:
         """What its page is called."""
-        return f"{self.first} and {self.second}"
+        return and_list(self.titles)
 
     @property
     def formulas(self) -> Sequence[Formula]:
@@ -138,25 +176,35 @@ class Comparison(Derived, Drawing):
         """A line an output for one parameter."""
         return [
             replace(formula, left=Quotient(title, row.name))
-            for title, side in ((self.first, row.first), (self.second, row.second))
+            for title, side in zip(self.titles, row.sides, strict=True)
             for formula in side.classes.formulas
         ]
 
     def table(self) -> Table:
         """A row a parameter: norms, parts by path with signed shares, coherence."""
-        f, g, rows = self.first, self.second, self.rows
-        lacking = {
-            f"only in {f}": [str(row.first.own or "-") for row in rows],
-            f"only in {g}": [str(row.second.own or "-") for row in rows],
-        }
-        coherences = [row.second.coherence for row in rows]
+        f, rows = self.first, self.rows
+        several = len(self.titles) > 2
+
+        def column(header: str, cells: Iterable[Any]) -> list[str]:
+            return [header, *(str(cell or "-") for cell in cells)]
+
+        own, common, coherences = [], [], []
+        for i, title in enumerate(self.titles):
+            sides = [row.sides[i] for row in rows]
+            if any(side.own for side in sides):
+                own.append(column(f"only in {title}", (side.own for side in sides)))
+            if i:
+                which = f"{title}: " * several
+                common.append(column(f"{which}{f} has it too", (side.common for side in sides)))
+                cells = ("-" if x.coherence is None else f"{x.coherence:.2f}" for x in sides)
+                coherences.append(column(f"{which}coherence", cells))
         columns = [
-            ["parameter", *(row.name for row in rows)],
-            [f"|∂{f}|", *(number(row.first.norm) for row in rows)],
-            [f"|∂{g}|", *(number(row.second.norm) for row in rows)],
-            *([header, *own] for header, own in lacking.items() if {*own} - {"-"}),
-            [f"{f} has it too", *(str(row.second.common or "-") for row in rows)],
-            ["coherence", *("-" if x is None else f"{x:.2f}" for x in coherences)],
+            column("parameter", (row.name for row in rows)),
+            *(
+                column(f"|∂{title}|", (number(row.sides[i].norm) for row in rows))
+                for i, title in enumerate(self.titles)
+            ),
+            *(own + common + coherences),
             ["", *(row.note for row in rows)],
         ]
         header, *lines = zip(*columns, strict=True)
@@ -165,57 +213,68 @@ class Comparison(Derived, Drawing):
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain data for JSON."""
         note = {"note": self.note} if self.note else {}
-        rows = plain(self.rows)
-        return {"first": self.first, "second": self.second, "parameters": rows, **note}
+        titles = {"first": self.first, "second": self.second, "titles": list(self.titles)}
+        return {**titles, "parameters": plain(self.rows), **note}
 
     def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
-        """Both computations as data, on one scale."""
-        drawn = [
-            diagram(computation_of(y, names, start), fold)
-            for y, names, start in zip(self.outputs, self.names, self.cotangents, strict=True)
-        ]
+        """All computations as data, on one scale and one layout."""
+        drawn = [diagram(graph, fold) for graph in self.graphs]
         scale = Scale.of(wire.magnitude for d in drawn for wire in d.wires)
-        return [
-            replace(picture(d, direction, scale), heading=name)
-            for d, name in zip(drawn, (self.first, self.second), strict=True)
+        shown = [picture(d, direction, scale) for d in drawn]
+        # The caption says the same of each: once, of all.
+        caption = shown[0].caption.replace(f"gradient of {self.first} ", "gradient of each output ")
+        titled = [
+            replace(one, heading=title, caption=caption)
+            for one, title in zip(shown, self.titles, strict=True)
         ]
+        return on_one_layout(drawn, titled)
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
-        """Both computations, and a stacked bar of signed shares a parameter."""
+        """All computations; below, for each but the first, signed shares as bars, and lengths as
+        dots."""
+        charts = [self.chart(i) for i in range(1, len(self.titles))]
+        return stack(super().svg(fold, direction), *charts)
+
+    def chart(self, i: int) -> str:
+        """What the gradient of one of the computations is made of, beside its length."""
+        skips = [any(edge.skip for edge in graph.edges) for graph in self.graphs]
+        over = skips[i] and not skips[0]
+        f, g = self.first, self.titles[i]
         rows = []
         for row in self.rows:
-            common, own = row.second.common, row.second.own
-            parts = ((part.share, c) for part, c in ((common, BLUE), (own, ORANGE)) if part)
-            shares = tuple((share, c) for share, c in parts if share is not None)
-            rows.append(Bar(row.name, shares, f"{common or '-'} / {own or '-'}  {row.note}"))
-        title = f"what the gradient of {self.second} is made of"
+            one, other = row.first, row.sides[i]
+            parts = ((other.common, THROUGH), (other.own, OVER if over else GREY))
+            known = tuple((p.share, colour) for p, colour in parts if p and p.share is not None)
+            shares = " and ".join(percent(share) for share, _ in known)
+            lengths = f"{number(one.norm)} → {number(other.norm)}"
+            remark = " · ".join(filter(None, (lengths, shares, row.note)))
+            rows.append(Bar(row.name, known, remark, ((one.norm, "ring"), (other.norm, "dot"))))
         legend = [
-            (BLUE, f"paths that {self.first} has too"),
-            (ORANGE, f"paths only in {self.second}"),
+            (THROUGH, f"paths that {f} has too"),
+            (OVER if over else GREY, f"paths only in {g}" + ", over its skips" * over),
         ]
-        caption = (
-            f"{self.note} Beside each bar: norm and signed share of both parts. Shares sum to "
-            "100 %, and norms do not add up."
-        )
-        return stack(super().svg(fold, direction), bars(rows, title, legend, caption.lstrip()))
+        return bars(
+            rows, f"what the gradient of {g} is made of", legend, self.note,
+            heads=("shares, which sum to 100 %", "length of the gradient (log scale)"),
+            marks=(("ring", f), ("dot", g)),
+        )  # fmt: skip
 
 
 def compare(
-    first: Tensor,
-    second: Tensor,
+    *outputs: Any,
     wrt: Sequence[str | Tensor] | str | Tensor | None = None,
     gradient: Any = None,
-    *,
     by: By = "scope",
     keep: int = 64,
     names: Any = None,
 ) -> Comparison:
-    """Hold the gradients of two outputs against each other, parameter by parameter.
+    """Hold the gradients of two outputs or more against each other, parameter by parameter.
 
     What stands for the same parameter is the same tensor, else one of equal name; `names` as in
     `graph`. `wrt` picks some (by name, or Tensors), by default all that both have. `gradient` is
-    the cotangent of both outputs, where they are not scalars. `by` and `keep` say how paths are
-    grouped: see `path_classes`.
+    the cotangent of all outputs, where they are not scalars; both may follow the outputs without
+    their names, `wrt` then as a name or a list. `by` and `keep` say how paths are grouped: see
+    `path_classes`. Every other output is held against the first.
 
     >>> from tinygrad_lite import Tensor, compare, scope
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -227,15 +286,24 @@ def compare(
     ∂F/∂w = ∂square/∂w
     ∂G/∂w = ∂square/∂w − ∂multiply/∂w
 
-    Raises: ValueError if the two share no parameter, or not the one asked for; else as `backward`.
+    Raises: TypeError for fewer than two outputs; ValueError if they share no parameter, or not the
+    one asked for; else as `backward`.
     """
-    called = Names([first], names), Names([second], names)
-    return compare_named((first, second), called, wrt, gradient, by, keep)
+    n = next((i for i, x in enumerate(outputs) if not isinstance(x, Tensor)), len(outputs))
+    outputs, more = outputs[:n], outputs[n:]
+    if n < 2:
+        got = type(more[0]).__name__ if more else "nothing more"
+        raise TypeError(f"compare takes two outputs or more, each a Tensor, but got {n} and {got}")
+    if len(more) > 2:
+        raise TypeError("after the outputs compare takes wrt and gradient; give the rest by name")
+    wrt = more[0] if more else wrt
+    gradient = more[1] if len(more) > 1 else gradient
+    return compare_named(outputs, [Names([y], names) for y in outputs], wrt, gradient, by, keep)
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def compare_named(
-    outputs: tuple[Tensor, Tensor],
+    outputs: tuple[Tensor, ...],
     called: Sequence[Names],
     wrt: Any = None,
     gradient: Any = None,
@@ -243,41 +311,60 @@ def compare_named(
     keep: int = 64,
 ) -> Comparison:
     """`compare`, given what the values of each computation are called."""
-    first, second = outputs
-    starts = cotangent(first, gradient), cotangent(second, gradient)
-    pairs = match(parameters_of(first, called[0]), parameters_of(second, called[1]))
-    pairs = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, pairs)
-    ask_first, ask_second = (
+    starts = tuple(cotangent(y, gradient) for y in outputs)
+    found = [parameters_of(y, known) for y, known in zip(outputs, called, strict=True)]
+    groups = match(found)
+    groups = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, groups)
+    asks = [
         partial(classify, output, wanted, by, start, keep, names=known)
         for output, wanted, start, known in zip(
-            outputs, zip(*pairs.values(), strict=True), starts, called, strict=True
+            outputs, zip(*groups.values(), strict=True), starts, called, strict=True
         )
-    )
+    ]
     # Where classes are too many and are put together, those that both have are spared.
-    mine, seen = ask_first(set())
-    theirs, seen_there = ask_second(seen if REST not in seen else set())
-    if REST in seen and REST not in seen_there:
-        mine, _ = ask_first(seen_there)
+    mine, seen = asks[0](set())
+    others = [ask(seen if REST not in seen else set()) for ask in asks[1:]]
+    if REST in seen and (known := [keys for _, keys in others if REST not in keys]):
+        mine, _ = asks[0](set().union(*known))
     unmatched = ""
-    if REST in seen and REST in seen_there:
+    if REST in seen and any(REST in keys for _, keys in others):
         unmatched = f"more than keep={keep} classes in both: some cannot be matched"
-    rows = []
     titles = tuple(
         oneline(known.name(y) or default)
-        for known, y, default in zip(called, outputs, "FG", strict=True)
+        for known, y, default in zip(called, outputs, letters(len(outputs)), strict=True)
     )
-    if titles[0] == titles[1]:
-        titles = (f"{titles[0]} (1)", f"{titles[1]} (2)")
-    for name, one, other in zip(pairs, mine, theirs, strict=True):
-        notes = [other.note]
-        if one.note == other.note != "":
-            notes = [f"both: {one.note}"]
-        elif one.note:
-            notes = [f"{titles[0]}: {one.note}", f"{titles[1]}: {other.note}" if other.note else ""]
-        notes.append(unmatched if OTHER in one and OTHER in other else "")
-        note = "; ".join(filter(None, notes))
-        rows.append(Row(oneline(name), side(one, other), side(other, one), note))
-    return Comparison(titles[0], titles[1], tuple(rows), outputs, (called[0], called[1]), starts)
+    titles = tuple(
+        f"{title} ({titles[: i + 1].count(title)})" if titles.count(title) > 1 else title
+        for i, title in enumerate(titles)
+    )
+    rows = []
+    for name, *all in zip(groups, mine, *(theirs for theirs, _ in others), strict=True):
+        one, *rest = all
+        notes = [f"{title}: {x.note}" for title, x in zip(titles, all, strict=True) if x.note]
+        if one.note and all_equal([x.note for x in all]):
+            notes = [f"{'both' if len(all) == 2 else 'all'}: {one.note}"]
+        elif not one.note and len(all) == 2:
+            notes = [rest[0].note]
+        lost = OTHER in one and any(OTHER in x for x in rest)
+        note = "; ".join(filter(None, [*notes, unmatched * lost]))
+        sides = side(one, rest[0]), *(side(x, one) for x in rest)
+        rows.append(Row(oneline(name), sides, note))
+    return Comparison(titles, tuple(rows), outputs, tuple(called), starts)
+
+
+def letters(n: int) -> list[str]:
+    """What outputs without names are called: F, G, H, ..."""
+    return [chr(ord("F") + i) if i < 20 else f"F{i}" for i in range(n)]
+
+
+def all_equal(items: Sequence[Any]) -> bool:
+    """Whether all of some are equal."""
+    return all(x == items[0] for x in items)
+
+
+def and_list(items: Sequence[str]) -> str:
+    """Items as a sentence lists them."""
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def side(classes: PathClasses, others: PathClasses) -> Side:
@@ -299,10 +386,12 @@ def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
 
     Raises: ValueError if there are none, or one of `wrt` is not in both.
     """
+    n = len(next(iter(pairs.values()), (None, None)))
+    all = "both" if n == 2 else "all"
     if wrt is None and not pairs:
         raise ValueError(
-            "the two computations share no parameter, by identity or by name, so nothing can be "
-            'matched; name them alike in both, as in Tensor(data, requires_grad=True, name="W1")'
+            "the computations share no parameter, by identity or by name, so nothing can be "
+            'matched; name them alike in each, as in Tensor(data, requires_grad=True, name="W1")'
         )
     if not (wrt is None or hasattr(wrt, "__iter__")):
         raise TypeError(f"wrt is a parameter, its name, or a list of them, but got {wrt!r}")
@@ -313,19 +402,30 @@ def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
         if name not in pairs:
             asked = repr(oneline(str(name))) if name else "a tensor without a name"
             raise ValueError(
-                f"{asked} is not a parameter of both; those of both are "
+                f"{asked} is not a parameter of {all}; those of {all} are "
                 f"{', '.join(map(oneline, pairs)) or 'none'}"
             )
         chosen[name] = pairs[name]
     return chosen
 
 
-def match(first: dict[str, Tensor], second: dict[str, Tensor]) -> Pairs:
-    """The parameters of the first computation that the second has too, by name: the same tensor,
-    else one of equal name, else one that is found in the same way from another variable, as
-    ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, in order if all shapes agree."""
+def match(found: Sequence[dict[str, Tensor]]) -> Pairs:
+    """The parameters of the first computation that all others have too, by name."""
+    pairs = [match_two(found[0], other) for other in found[1:]]
+    return {
+        name: (x, *(pair[name] for pair in pairs))
+        for name, x in found[0].items()
+        if all(name in pair for pair in pairs)
+    }
+
+
+def match_two(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What stands for the parameters of one computation in another, by their names in the first:
+    the same tensor, else one of equal name, else one that is found in the same way from another
+    variable, as ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, in order if all
+    shapes agree."""
     left = dict(second)
-    pairs: Pairs = {}
+    pairs: dict[str, Tensor] = {}
     ways = (
         lambda name, x: next((n for n in left if same(left[n], x)), None),
         lambda name, x: name if name in left else None,
@@ -335,10 +435,10 @@ def match(first: dict[str, Tensor], second: dict[str, Tensor]) -> Pairs:
         for name, x in first.items():
             found = None if name in pairs else way(name, x)
             if found is not None:
-                pairs[name] = x, left.pop(found)
+                pairs[name] = left.pop(found)
     if not pairs and [x.shape for x in first.values()] == [x.shape for x in left.values()]:
-        pairs = dict(zip(first, zip(first.values(), left.values(), strict=True), strict=True))
-    return {name: pairs[name] for name in first if name in pairs}
+        pairs = dict(zip(first, left.values(), strict=True))
+    return pairs
 
 
 def same(x: Any, y: Tensor) -> bool:

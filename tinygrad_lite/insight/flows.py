@@ -28,7 +28,7 @@ import numpy as np
 
 from ..backward import messages
 from ..drawing.bars import Bar, bars, stack
-from ..drawing.picture import BLUE, Direction, Look, Picture
+from ..drawing.picture import Direction, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import Table, percent
 from ..recorded.first_bad import first_bad
@@ -40,7 +40,7 @@ from ..recorded.trace import Trace, operands, scope_entered, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
-from ..views.looks import picture, share_legend, share_look
+from ..views.looks import THROUGH, picture, share_legend, share_look
 from .graphs import Graph
 from .jacobians import check_conserved, is_foreign, pushforward
 from .result import Breakdown, Drawing, attributes, plain
@@ -139,7 +139,7 @@ class Flow(Breakdown, Drawing):
         drawn = self.picture(fold, direction)
         if not any(box.kind == "folded" for box in drawn.boxes):
             return svg(drawn)
-        rows = [Bar(name, ((part, BLUE),), percent(part)) for name, part in self.scopes.items()]
+        rows = [Bar(name, ((part, THROUGH),), percent(part)) for name, part in self.scopes.items()]
         return stack(svg(drawn), bars(rows, "the share that travels through each scope"))
 
 

@@ -22,8 +22,7 @@ import numpy as np
 
 from ..ancestors import ancestors, between
 from ..backward import messages
-from ..drawing.bars import Bar, bars
-from ..drawing.picture import BLUE
+from ..drawing.bars import Bar, Mark, bars
 from ..drawing.table import Table
 from ..ops.elementwise import add, subtract
 from ..recorded.first_bad import first_bad
@@ -49,13 +48,17 @@ from ..value import Value
 from .result import Chart, Item
 
 BAR = 32  # characters
+Sizes = tuple[tuple[float | None, Mark], ...]
+MARKS: tuple[tuple[Mark, str], ...] = (
+    ("ring", "at the layer's result"), ("dot", "of its parameters together"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Layer(Item):
     """One layer: the norm of the gradient at its results (None where a layer is a lone
     parameter) and of that of its parameters (None if it has none), what became of it, how
-    the size relates to the next layer's towards the output, and the verdict on it ("" if
+    it relates to the next layer's towards the output (see `ratio`), and the verdict on it ("" if
     nothing is wrong)."""
 
     numbers = ("name", "signal", "parameters", "ratio", "state", "verdict")
@@ -119,7 +122,9 @@ class Profile(Chart, Sequence[Layer]):
             for *row, verdict in [layer.cells()]
         ]
         head = f"the gradient of {self.output}, layer by layer"
-        axis = f"|parameters|, log axis from {number(low)} to {number(high)}"
+        lacking = any(layer.parameters is None for layer in self)
+        what = "|parameters|, where there are none |at result|" if lacking else "|parameters|"
+        axis = f"{what}, log axis from {number(low)} to {number(high)}"
         below = "\n".join(filter(None, (axis, self.culprit, self.first_bad)))
         return Table(Layer.header, rows, head, below)
 
@@ -127,11 +132,14 @@ class Profile(Chart, Sequence[Layer]):
         """A bar for each layer, on a log axis."""
         rows = []
         for layer in self:
-            size = "" if layer.state is State.NOT_COMPUTED else f"{number(layer.size)}  "
-            remark = f"{size}{layer.verdict}".rstrip()
-            rows.append(Bar(layer.name, ((layer.size, BLUE),), remark))
-        title = f"the gradient of {self.output}, layer by layer (log axis)"
-        return bars(rows, title, caption=self.culprit, log=True)
+            size = "" if layer.state is State.NOT_COMPUTED else f"{number(layer.size)}"
+            remark = " · ".join(filter(None, (size, layer.verdict)))
+            sizes: Sizes = ((layer.signal, "ring"), (layer.parameters, "dot"))
+            dots = tuple((x, mark) for x, mark in sizes if x is not None)
+            rows.append(Bar(layer.name, (), remark, dots))
+        title = f"the gradient of {self.output}, layer by layer"
+        heads, caption = ("", "length of the gradient (log scale)"), self.culprit
+        return bars(rows, title, caption=caption, heads=heads, marks=MARKS)
 
 
 def bar(size: float, low: float, high: float) -> str:
@@ -173,8 +181,7 @@ def profile(output: Tensor, gradient: Any = None, *, names: Any = None) -> Profi
     layers = []
     for (here, _), after in zip_longest(judged, [layer for layer, _ in judged[1:]]):
         known = here.state is not State.NOT_COMPUTED and here.size < math.inf
-        comparable = known and after and 0 < after.size < math.inf
-        layers.append(replace(here, ratio=narrow(here.size / after.size) if comparable else None))
+        layers.append(replace(here, ratio=ratio(here, after) if known and after else None))
     blame = ""
     for state, worst in ((State.VANISHING, min), (State.EXPLODING, max)):
         lost = [
@@ -188,6 +195,15 @@ def profile(output: Tensor, gradient: Any = None, *, names: Any = None) -> Profi
             blame = culprit(arrived, found[i], value, state)
     bad = str(first_bad(output, called, start, arrived))
     return Profile(tuple(layers), called.title(output), blame, bad)
+
+
+def ratio(here: Layer, after: Layer) -> float | None:
+    """How a layer's gradient relates to that of the next one: of the parameters of both, else at
+    the results of both. The gradient of a parameter and that at a result have no ratio."""
+    for one, other in ((here.parameters, after.parameters), (here.signal, after.signal)):
+        if one is not None and other is not None:
+            return narrow(one / other) if one < math.inf and 0 < other < math.inf else None
+    return None
 
 
 class Members(NamedTuple):

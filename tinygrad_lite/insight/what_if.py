@@ -21,8 +21,7 @@ import numpy as np
 from ..ancestors import ancestors
 from ..calculus import grad, recording
 from ..context import no_grad
-from ..drawing.bars import Bar, bars
-from ..drawing.picture import BLUE
+from ..drawing.bars import Bar, Mark, bars
 from ..drawing.table import Table, percent
 from ..recorded.joins import Use
 from ..recorded.measure import narrow, norm, wide
@@ -32,6 +31,7 @@ from ..recorded.rerun import ask_again, rerun
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
+from ..views.looks import OVER, THROUGH
 from .flows import Flow, flow
 from .result import Breakdown, Chart, Item
 
@@ -40,6 +40,12 @@ BRANCHES = get_args(By)
 Found = tuple[str | Edge, str, str, list[Use]]  # a branch, its name, a remark, and its uses
 WHAT = "what if a branch were cut: the gradient of"
 SWEPT = "a sweep: the gradient of"
+LENGTHS = "length of the gradient"
+Sizes = tuple[tuple[float | None, Mark], ...]
+MARKS: tuple[tuple[Mark, str], ...] = (
+    ("ring", "stopped: no gradient through the branch, values stay"),
+    ("cross", "ablated: the branch adds nothing, values change"),
+)
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -147,14 +153,19 @@ class WhatIf(Breakdown, Chart, Sequence[Row]):
     def svg(self) -> str:
         """A bar for the share of each branch, or for the gradient's norm in each of a sweep."""
         if self.curve:
-            drawn = [Bar(p.name, ((p.norm, BLUE),), number(p.norm)) for p in self.curve]
-            return bars(drawn, self.heading(SWEPT))
-        drawn = [
-            Bar(name, ((row.share or 0.0, BLUE),), f"{share}, {stopped} stopped, {ablated} ablated")
-            for row in self
-            for name, share, stopped, _, ablated, *_ in [row.cells()]
-        ]
-        return bars(drawn, self.heading(WHAT), caption="bars: the share of the gradient")
+            drawn = [Bar(p.name, (), number(p.norm), ((p.norm, "dot"),)) for p in self.curve]
+            return bars(drawn, self.heading(SWEPT), heads=("", LENGTHS), log=False)
+        drawn = []
+        for row in self:
+            name, share, stopped, _, ablated, *_ = row.cells()
+            sizes: Sizes = ((row.stopped_norm, "ring"), (row.ablated_norm, "cross"))
+            dots = tuple((x, mark) for x, mark in sizes if x is not None)
+            said = f"{share}, stopped {stopped}, ablated {ablated}"
+            colour = OVER if row.remark.startswith("skip;") or row.remark == "skip" else THROUGH
+            drawn.append(Bar(name, ((row.share or 0.0, colour),), said, dots))
+        whole = number(self.norm)
+        heads = ("share of the gradient", f"{LENGTHS} without the branch; now {whole}")
+        return bars(drawn, self.heading(WHAT), heads=heads, marks=MARKS, log=False, now=self.norm)
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
