@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,11 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import skip_networks
 
+import tinygrad_lite as tl
 from tinygrad_lite.drawing import picture as palette
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import BLUE, Arrow, Box, Entry, Look, Picture, Scale, dot
@@ -387,3 +391,140 @@ def test_what_is_not_installed_is_named_with_its_command(
     assert f"pip install '{command}'" in str(caught.value)
     assert not list(tmp_path.iterdir())
     save(two(), tmp_path / "g.dot")
+
+
+# What is drawn, measured: texts on their grounds, and on nothing else
+
+GROUND = {"rect", "ellipse", "path"}
+
+
+def rect_of(shape):
+    """The rectangle around a filled shape."""
+    if shape.tag.endswith("ellipse"):
+        x, y, a, b = (float(shape.get(name)) for name in ("cx", "cy", "rx", "ry"))
+        return x - a, y - b, x + a, y + b
+    if shape.tag.endswith("path"):  # a compartment: M left,edge H right V bottom ...
+        left, top, right, bottom = map(float, re.findall(r"-?[\d.]+", shape.get("d"))[:4])
+        return left, top, right, bottom + 7
+    x, y, w, h = (float(shape.get(name, 0)) for name in ("x", "y", "width", "height"))
+    return x, y, x + w, y + h
+
+
+def filled(group):
+    """The filled shapes right below an element, in the order in which they are drawn."""
+    found = (s for s in group if s.tag.removeprefix(SVG) in GROUND)
+    return [s for s in found if s.get("fill", "none") != "none" and s.get("stroke-width") != "9"]
+
+
+def grounds(root):
+    """Every text of a drawing with the colour that it stands on."""
+    paper = filled(root)[0].get("fill")
+    frames = [g for g in root.iter(f"{SVG}g") if g.get("class") == "cluster"]
+    tints = [(rect_of(s), s.get("fill")) for g in frames for s in filled(g)]
+    for group in root.iter(f"{SVG}g"):
+        for text in group.findall(f"{SVG}text"):
+            x, y = float(text.get("x")), float(text.get("y"))
+            inside = [(rect_of(s), s.get("fill")) for s in filled(group)]
+            for (left, top, right, bottom), fill in reversed(tints + inside):
+                if left <= x <= right and top <= y <= bottom:
+                    yield text, fill
+                    break
+            else:
+                yield text, paper
+    for text in root.findall(f"{SVG}text"):
+        yield text, paper
+
+
+def drawings():
+    """Pictures in which everything occurs that is drawn."""
+    x, w = tl.Tensor(2.0, True, name="x"), tl.Tensor([1.0, -2.0], True, name="w")
+    big, flat = tl.Tensor(np.ones((3, 2)), True, name="big"), tl.Tensor(0.0, True, name="flat")
+    with tl.scope("part"):
+        h = big @ w
+        h.name = "h"
+        s = tl.tanh(h * x) + h
+    with np.errstate(all="ignore"):
+        y = s.sum() - x * x + tl.heaviside(x) + tl.sqrt(flat) * 0.0 + x * flat
+        y.name = "y"
+        y.backward()
+    F, G, t = skip_networks(34)
+    ones = np.ones(4)
+    cut = tl.replay(G, stop_gradient="f3")
+    yield "states", tl.graph(y)
+    yield "not computed", tl.graph(x * w)
+    yield "flow", tl.flow(G, t["W1"], ones)
+    yield "paths", tl.paths(G, t["W1"], ones)
+    yield "compare", tl.compare(F, G, cut, gradient=ones)
+    yield "classes", tl.path_classes(G, t["W1"], gradient=ones)
+    yield "what_if", tl.what_if(G, t["W1"], gradient=ones)
+    yield "profile", tl.profile(G, ones)
+    history = tl.History(every=1, shares_every=1)
+    for _ in range(3):
+        loss = (t["W1"] @ np.ones(3)).sum()
+        loss.backward()
+        history.record(loss)
+    yield "history", history
+
+
+def flat_parts(root):
+    """The drawings of an SVG: itself, or those that are stacked in it."""
+    return [part for part in root.iter(f"{SVG}svg") if part.find(f"{SVG}rect") is not None]
+
+
+@pytest.mark.parametrize("screen", ["light", "dark"])
+def test_every_text_that_is_drawn_meets_the_contrast_of_wcag(screen):
+    def seen(colour):
+        return palette.DARK[colour] if screen == "dark" else colour
+
+    pairs = set()
+    for _, found in drawings():
+        for part in flat_parts(ET.fromstring(found._repr_svg_())):
+            pairs |= {(text.get("fill"), fill) for text, fill in grounds(part)}
+    assert len(pairs) >= 12
+    assert palette.ORANGE not in {text for text, _ in pairs}
+    poor = {p: contrast(*map(seen, p)) for p in pairs if contrast(*map(seen, p)) < 4.5}
+    assert not poor
+
+
+def along(d):
+    """Points of a path of Bézier curves, close to each other."""
+    numbers = list(map(float, re.findall(r"-?[\d.]+", d)))
+    points = [complex(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
+    for i in range(0, len(points) - 3, 3):
+        a, b, c, e = points[i : i + 4]
+        for t in np.linspace(0, 1, 25):
+            s = 1 - t
+            yield s**3 * a + 3 * s * s * t * b + 3 * s * t * t * c + t**3 * e
+
+
+def test_no_label_of_an_arrow_touches_an_arrow_a_box_or_another_label():
+    for name, found in drawings():
+        for part in flat_parts(ET.fromstring(found._repr_svg_())):
+            for drawing in part.findall(f"{SVG}g[@transform]"):
+                groups = drawing.findall(f"{SVG}g")
+                edges = [g for g in groups if g.get("class") == "edge"]
+                nodes = [g for g in groups if g.get("class").startswith("node ")]
+                boxes = [s for g in nodes for s in filled(g)]
+                lines = [p for g in edges for q in g.iter(f"{SVG}path") for p in along(q.get("d"))]
+                labels = []
+                for text in (text for g in edges for text in g.iter(f"{SVG}text")):
+                    x, y, size = (float(text.get(k)) for k in ("x", "y", "font-size"))
+                    half = 0.27 * size * len(text.text)
+                    labels.append((x - half, y - 0.7 * size, x + half, y, text.text))
+                for left, top, right, bottom, label in labels:
+                    for p in lines:
+                        assert not (left < p.real < right and top < p.imag < bottom), (name, label)
+                    for box in boxes:
+                        x0, y0, x1, y1 = rect_of(box)
+                        x, y = (
+                            min(max((x0 + x1) / 2, left), right),
+                            min(max((y0 + y1) / 2, top), bottom),
+                        )
+                        if box.tag.endswith("ellipse"):  # the nearest point of the label
+                            off = math.hypot(x - (x0 + x1) / 2, y - (y0 + y1) / 2)
+                            assert off > (x1 - x0) / 2, (name, label)
+                        else:
+                            assert not (x0 < x < x1 and y0 < y < y1), (name, label)
+                    for x0, y0, x1, y1, other in labels:
+                        beside = left >= x1 or x0 >= right or top >= y1 or y0 >= bottom
+                        assert beside or other == label, (name, label)

@@ -424,8 +424,8 @@ def test_a_heat_map_shows_sign_and_nan_by_colour(shown):
         .map((x) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3));
     """
     positive, negative, nan, zero = page.run(pixel)
-    assert positive == [0xD5, 0x5E, 0x00]
-    assert negative == [0x00, 0x72, 0xB2]
+    assert positive == [0x1B, 0x7F, 0x4B]
+    assert negative == [0x7B, 0x4F, 0xA3]
     assert nan == [0xC2, 0x18, 0x8F]
     assert zero == [0xF3, 0xF4, 0xF6]
 

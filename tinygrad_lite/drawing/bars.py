@@ -105,14 +105,17 @@ def bars(
 
 
 def draw_bars(root: ET.Element, rows: Sequence[Bar], left: float, top: float, head: str) -> None:
-    """The parts of all rows about one zero, the longest row in full; 0 and 100 % are marked."""
+    """The parts of all rows about one zero, the longest row in full; 0 and 100 % are marked, or,
+    of rows that are all short, the longest."""
     finite = [[part for part, _ in row.parts if math.isfinite(part)] for row in rows]
     low = min(0.0, *(sum(x for x in parts if x < 0) for parts in finite), 0.0)
-    high = max(1.0, *(sum(x for x in parts if x > 0) for parts in finite), 1.0)
+    high = max(0.0, *(sum(x for x in parts if x > 0) for parts in finite), 0.0)
+    whole = 1.0 if high > 0.4 or low < -0.4 or not high else high
+    high = max(high, whole)
     scale, bottom = LENGTH / (high - low), top + STEP * len(rows)
     zero = left - low * scale
     text(root, left, MARGIN + 31, head, color=GREY, size=SMALL)
-    for place, mark in ((zero, "0"), (zero + scale, "100 %")):
+    for place, mark in ((zero, "0"), (zero + whole * scale, f"{100 * whole:.3g} %")):
         mark_axis(root, place, top, bottom, mark)
     for i, row in enumerate(rows):
         end = [zero, zero]  # where the next negative and the next positive part begin

@@ -149,6 +149,13 @@ class Room:
         )
         return sum(w * h for w, h in wide if w > 0 and h > 0)
 
+    def take_box(self, rect: Rect, round: bool) -> None:
+        """Note that a box is there; a circle leaves its corners free."""
+        left, top, right, bottom = rect
+        x, y = ((right - left) * 0.15, (bottom - top) * 0.15) if round else (0.0, 0.0)
+        self.take((left + x, top, right - x, bottom))
+        self.take((left, top + y, right, bottom - y))
+
     def take_border(self, rect: Rect) -> None:
         """Note that the outline of a rectangle is there, and nothing inside."""
         left, top, right, bottom = rect

@@ -356,6 +356,29 @@ function numbersOf(arrow) {
   return texts.length ? [group("edge number", title, ...texts)] : [];
 }
 
+function shape(tag, className, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  element.setAttribute("class", className);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+// Arrows point the way of the gradient; in a forward step they point the way of the values, by a
+// second head at the end of the line. Lines run from where the gradient arrives.
+function addHead(arrow) {
+  const line = arrow.querySelector("path"), there = arrow.querySelector("polygon");
+  const at = line.getAttribute("d").match(/-?[\d.]+/g).map(Number);
+  const [x0, y0, x, y] = at.slice(-4), first = at.slice(0, 2);
+  const tip = there && there.getAttribute("points").match(/-?[\d.]+/g).map(Number);
+  const near = (to) => Math.hypot(tip[0] - to[0], tip[1] - to[1]);
+  if (there && near([x, y]) < near(first)) return;
+  const long = Math.hypot(x - x0, y - y0) || 1, u = (x - x0) / long, v = (y - y0) / long;
+  const colour = line.getAttribute("stroke"), size = 6 + Number(line.getAttribute("stroke-width"));
+  const corner = (side) => `${x - size * u - side * size * v / 2},${y - size * v + side * size * u / 2}`;
+  const points = `${x},${y} ${corner(1)} ${corner(-1)}`;
+  arrow.append(shape("polygon", "heads", { points, fill: colour, stroke: colour }));
+}
+
 // A jump may fade thousands of elements, and each costs a browser 10 μs and more. So those that
 // are reached one after the other stand in a bundle, which fades as a whole: only where the
 // jump starts and where it ends are elements faded by themselves.
@@ -380,6 +403,7 @@ function bundled(parts, svg) {
 const pictures = data.views.map((view, v) => {
   const holder = document.querySelectorAll(".view")[v];
   const svg = holder.querySelector("svg");
+  svg.querySelectorAll("g.edge").forEach(addHead);
   const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, [g, ...numbersOf(g)]]));
   const nodes = view.nodes.map((ids) => ids.flatMap((id) => byId.get(id) ?? []));
   const edges = new Map(Object.entries(view.edges).map(([key, id]) => [key, byId.get(id) ?? []]));
@@ -395,6 +419,11 @@ const pictures = data.views.map((view, v) => {
   nodes.forEach((elements, node) => elements.forEach((e) => note(e, node)));
   edges.forEach((elements, key) => elements.forEach((e) => note(e, Number(key.split("-")[0]))));
   const bundles = bundled([...when.values()], svg);
+  // What a box says of its gradient is seen from the step on in which that has arrived.
+  const known = new Map([...data.complete, ...reached.backward]), gradients = [];
+  nodes.forEach((elements, node) => elements.forEach((element) => {
+    if (element.querySelector(".below")) gradients.push({ element, at: known.get(node) ?? Infinity });
+  }));
   const nodeOf = new Map();
   nodes.forEach((elements, node) => elements.forEach((e) => nodeOf.set(e, node)));
   holder.onclick = (event) => {
@@ -405,7 +434,7 @@ const pictures = data.views.map((view, v) => {
   svg.removeAttribute("width");
   svg.removeAttribute("height");
   return {
-    holder, svg, nodes, edges, bundles, numbers: svg.querySelector(".numbers"), folded: view.folded,
+    holder, svg, nodes, edges, bundles, gradients, numbers: svg.querySelector(".numbers"), folded: view.folded,
     width: size.width * 4 / 3, height: size.height * 4 / 3,
   };
 });
@@ -445,6 +474,11 @@ function light(step) {
   // On the way back every value is there, and arrows wait for their gradient; so do their numbers.
   const waits = (part) => (step.way === "forward" ? part.forward > step.number : part.edge && part.backward > step.number);
   picture.numbers.classList.toggle("quiet", step.way === "forward");
+  picture.svg.classList.toggle("forward", step.way === "forward");
+  for (const gradient of picture.gradients) {
+    const waits = step.way === "forward" || gradient.at > step.number;
+    if (gradient.waits !== waits) gradient.element.classList.toggle("waits", gradient.waits = waits);
+  }
   for (const bundle of picture.bundles) {
     const all = bundle.parts.every(waits);
     fade(bundle, all);
@@ -493,6 +527,7 @@ function endPath() {
   for (const p of pictures) {
     p.svg.classList.remove("haspath");
     for (const e of p.svg.querySelectorAll(".onpath")) e.classList.remove("onpath");
+    for (const e of p.svg.querySelectorAll(".band")) e.remove();
   }
   walk = null;
 }
@@ -538,9 +573,13 @@ function nextPath() {
   walk.number += 1;
   picture.svg.classList.add("haspath");
   for (const e of picture.svg.querySelectorAll(".onpath")) e.classList.remove("onpath");
+  for (const e of picture.svg.querySelectorAll(".band")) e.remove();
   const nodes = [output, ...found.value.map((e) => e[0])];
   for (const n of nodes) for (const e of picture.nodes[n]) e.classList.add("onpath");
   for (const e of found.value) picture.edges.get(`${e[1]}-${e[2]}`)?.forEach((element) => element.classList.add("onpath"));
+  for (const line of picture.svg.querySelectorAll(".edge.onpath > path:first-of-type")) {
+    line.before(shape("path", "band", { d: line.getAttribute("d") }));
+  }
   const way = nodes.map((n) => names[n]);
   const shown = way.length > 14 ? [...way.slice(0, 7), "…", ...way.slice(-6)] : way;
   say(`Path ${walk.number} of ${walk.total.toLocaleString("en")}: ${shown.join(" → ")}`);

@@ -33,16 +33,15 @@ from ..text import oneline, printable, text_width
 # Colours: blue and vermillion are Okabe and Ito's, told apart by every kind of eye. Vermillion
 # is too pale for letters: what is said of such a line is written in `RUST`.
 BLUE, ORANGE, MAGENTA = "#0072B2", "#D55E00", "#C2188F"
-RUST = "#AD4B00"
+RUST, TEAL = "#AD4B00", "#00755E"
 GREY, PALE = "#5B6775", "#B4BDC7"
 INK, FRAME, PAPER, TINT = "#1F2933", "#5B6B7B", "#FFFFFF", "#F4F6F8"
 INPUT, PARAMETER, COMPUTED, OP = "#ECEFF2", "#CFE8F7", "#FFFFFE", "#FFF4D6"
-COLOURS = {"blue": BLUE, "orange": ORANGE, "magenta": MAGENTA, "grey": GREY, "pale": PALE}
 # What each becomes where the reader's system is set to dark.
 DARK = {
     BLUE: "#56B4E9", ORANGE: "#FF9A4D", RUST: "#FFA968", MAGENTA: "#F472D0", GREY: "#9AA5B1",
-    PALE: "#5A6673", INK: "#E6EAEE", FRAME: "#8A99A8", PAPER: "#15191E", TINT: "#1C2127",
-    INPUT: "#2E353D", PARAMETER: "#173F57", COMPUTED: "#1D2329", OP: "#4A3F1B",
+    TEAL: "#3FC9A8", PALE: "#5A6673", INK: "#E6EAEE", FRAME: "#8A99A8", PAPER: "#15191E",
+    TINT: "#1C2127", INPUT: "#2E353D", PARAMETER: "#173F57", COMPUTED: "#1D2329", OP: "#4A3F1B",
 }  # fmt: skip
 
 FONT = "Helvetica,Arial,sans-serif"
@@ -54,7 +53,7 @@ LARGE = 100  # boxes, from which on the layout may stop before it is perfect
 LINE, LEAST = 13.0, 24.0  # the height of a line in a box, and of an op's circle
 
 Dash = Literal["solid", "dashed", "dotted"]
-Head = Literal["back", "forward", "none", "blocked", "cut", "facing"]
+Head = Literal["back", "forward", "none", "blocked", "barred", "cut", "facing"]
 Direction = Literal["LR", "TB"]  # left to right, top to bottom
 
 # An arrow's heads as Graphviz has them. "back" points from the result to what it was made from.
@@ -63,6 +62,7 @@ HEADS: dict[Head, dict[str, str]] = {
     "forward": {"dir": "forward", "arrowhead": "normal"},
     "none": {"dir": "none"},
     "blocked": {"dir": "back", "arrowtail": "normaltee"},
+    "barred": {"dir": "forward", "arrowhead": "normaltee"},
     "cut": {"dir": "forward", "arrowhead": "teetee"},
     "facing": {"dir": "both", "arrowhead": "inv", "arrowtail": "inv"},
 }
@@ -74,7 +74,8 @@ class Look:
 
     `width` is in points; `label` stands where the arrow arrives, on as many lines as it has,
     and `slope` in grey at its other end. `head` is "back" or "forward" (from source to target),
-    "none", "blocked" with a bar across, "cut", or "facing": two that face each other.
+    "none", "blocked" and "barred" as these with a bar across, "cut", or "facing": two that face
+    each other.
     """
 
     width: float = 1.0

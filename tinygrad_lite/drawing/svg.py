@@ -156,7 +156,7 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
             room.take_border(rect)
     for box in picture.boxes:
         if box.id in laid.boxes:
-            room.take(laid.boxes[box.id])
+            room.take_box(laid.boxes[box.id], box.round)
     drawn = []
     for arrow in picture.arrows:
         if line := laid.lines.get(arrow.id):
@@ -164,7 +164,7 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
             points = draw_arrow(part, arrow.look, line)
             room.take_line(points, arrow.look.thickness)
             room.take(around(points[0], *[HEAD * arrow.look.thickness + 8] * 2))
-            if arrow.look.head in ("blocked", "cut", "facing"):
+            if arrow.look.head in ("blocked", "barred", "cut", "facing"):
                 room.take(around(points[mark_of(arrow.look, points)], 13, 13))
             drawn.append((part, arrow, points))
     for part, arrow, points in drawn:
@@ -218,7 +218,8 @@ def draw_box(group: ET.Element, box: Box, rect: Rect) -> None:
         centred(group, middle, at, oneline(line), size if i == 0 else SMALL)
     for i, line in enumerate(box.below):
         at = bottom - 6.5 - LINE * (len(box.below) - 1 - i)
-        centred(group, middle, at, oneline(line, WIDEST), SMALL, box.ink, font_weight="bold")
+        bold = {"font_weight": "bold", "class": "below"}
+        centred(group, middle, at, oneline(line, WIDEST), SMALL, box.ink, **bold)
 
 
 def centred(
@@ -231,7 +232,7 @@ def centred(
 def draw_arrow(group: ET.Element, look: Look, line: list[complex]) -> list[complex]:
     """The line and heads of an arrow; points along it, from where it arrives."""
     width, whole = look.thickness, line
-    if look.head in ("forward", "cut", "facing"):
+    if look.head in ("forward", "barred", "cut", "facing"):
         whole = line[::-1]
     long = 0.0 if look.head in ("none", "cut") else 5 + HEAD * width
     kept = whole
@@ -246,12 +247,13 @@ def draw_arrow(group: ET.Element, look: Look, line: list[complex]) -> list[compl
     d = f"M{place(kept[0])}C" + " ".join(map(place, kept[1:]))
     add(group, "path", d=d, **ink)
     if look.hollow:
-        add(group, "path", d=d, fill="none", stroke=PAPER, stroke_width=f"{width - 2.4:g}")
+        inner = {"stroke": PAPER, "stroke_width": f"{width - 2.4:g}", "class": "inner"}
+        add(group, "path", d=d, fill="none", **inner)
     points = walk(whole)
     if long:
         draw_head(group, look.color, whole[0], kept[0], width)
     middle = mark_of(look, points)
-    if look.head == "blocked":
+    if look.head in ("blocked", "barred"):
         draw_bar(group, look.color, points, middle)
     elif look.head == "cut":
         for k in (-1, 1):
@@ -265,7 +267,7 @@ def draw_arrow(group: ET.Element, look: Look, line: list[complex]) -> list[compl
 
 def mark_of(look: Look, points: list[complex]) -> int:
     """Where on a line a mark of its own stands: a bar before the head, else in the middle."""
-    return min(len(points) // 2, 5) if look.head == "blocked" else len(points) // 2
+    return min(len(points) // 2, 5) if look.head in ("blocked", "barred") else len(points) // 2
 
 
 def place(p: complex) -> str:

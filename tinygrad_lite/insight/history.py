@@ -13,7 +13,7 @@ import numpy as np
 from ..ancestors import ancestors
 from ..arrays import describe
 from ..drawing.line_chart import Line, Panel, line_chart
-from ..drawing.picture import BLUE, GREY, INK, MAGENTA, ORANGE, PALE
+from ..drawing.picture import BLUE, FRAME, GREY, INK, PALE, TEAL
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
 from ..recorded.names import Names
@@ -33,7 +33,7 @@ KEEP = 64  # classes of paths
 COARSE = 4  # classes that only the coherence is taken of
 ROWS, PARAMETERS, SHARES = 10, 6, 4  # at most, in the table; the picture names as many shares
 DRAWN = 8  # norms that have a label in the picture
-COLOURS = (BLUE, ORANGE, MAGENTA, INK)
+COLOURS = (BLUE, TEAL, INK, FRAME)  # vermillion is a skip, magenta NaN
 EMPTY = "Nothing is recorded yet; call record(loss) after each loss.backward()."
 
 

@@ -132,7 +132,8 @@ class Profile(Chart, Sequence[Layer]):
         """A bar for each layer, on a log axis."""
         rows = []
         for layer in self:
-            size = "" if layer.state is State.NOT_COMPUTED else f"{number(layer.size)}"
+            shown = (("result", layer.signal), ("parameters", layer.parameters))
+            size = ", ".join(f"{what} {number(x)}" for what, x in shown if x is not None)
             remark = " · ".join(filter(None, (size, layer.verdict)))
             sizes: Sizes = ((layer.signal, "ring"), (layer.parameters, "dot"))
             dots = tuple((x, mark) for x, mark in sizes if x is not None)

@@ -178,8 +178,10 @@ def gradient_look(wire: Wire, scale: Scale) -> Look:
         look = replace(look, width=scale.width(wire.magnitude))
     if state.arrives:
         look = route(look, wire.skip, wire.negative)
-    if state is State.BLOCKED:
-        label = "0"
+    if state is State.BLOCKED:  # known without a gradient too
+        computed = any(edge.contribution is not None for edge in wire.edges)
+        look = look if computed else replace(look, head="barred")
+        label = "0" if computed else label
     if state is State.VANISHING and wire.numbers:
         label = "≈0"
     hidden = [APPEARANCE[s].symbol for s in ORDER if s in wire.states and s is not state]
@@ -227,9 +229,10 @@ def share_look(share: float | None, largest: float, skip: bool) -> Look:
 def share_legend(looks: Sequence[tuple[Look, float | None]], largest: float) -> list[Entry]:
     """The legend of shares: their scale, and what else is in the picture."""
     drawn = [look for look, share in looks if share]
+    top = 1.0 if largest > 0.8 else largest
     steps = [
         (share_look(part, largest, False), f"{100 * part:.3g} %")
-        for part in (largest / 4, largest / 2, largest)
+        for part in (top / 4, top / 2, top)
     ]
     return [
         *[Entry("share of the gradient (linear scale)", tuple(steps))] * bool(drawn),

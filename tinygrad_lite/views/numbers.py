@@ -44,7 +44,8 @@ def elements(array: Any) -> list[float]:
 
 def value_texts(value: np.ndarray) -> list[str]:
     """A small array's numbers, in rows."""
-    return in_rows([plain_number(x) for x in np.ravel(value)])
+    texts = [plain_number(x) for x in np.ravel(value)]
+    return in_rows(texts if len(texts) == 1 else [text.removesuffix(".0") for text in texts])
 
 
 def in_rows(texts: Sequence[str]) -> list[str]:
