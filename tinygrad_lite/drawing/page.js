@@ -349,11 +349,13 @@ function group(className, ...content) {
   return element;
 }
 
-// The numbers of an arrow, if it has any, moved into an element of their own, styled as it is.
-function numbersOf(arrow) {
-  const texts = arrow.querySelectorAll(".edge > text");
-  const title = arrow.querySelector("title")?.cloneNode(true) ?? "";
-  return texts.length ? [group("edge number", title, ...texts)] : [];
+// The numbers of an arrow, or those of the gradient in a box, if it has any, moved into an element
+// of their own, styled as an arrow is.
+function numbersOf(part) {
+  const texts = part.querySelectorAll(".edge > text, text.below");
+  const title = part.querySelector("title")?.cloneNode(true) ?? "";
+  const kind = part.classList.contains("edge") ? "number" : "gradient";
+  return texts.length ? [group(`edge ${kind}`, title, ...texts)] : [];
 }
 
 function shape(tag, className, attributes) {
@@ -388,7 +390,8 @@ function bundled(parts, svg) {
   // What no gradient reaches comes last; the others are reached in turn, forward and backward.
   parts.sort((a, b) => (a.backward === Infinity) - (b.backward === Infinity) ||
     a.forward - b.forward || b.backward - a.backward);
-  const kinds = [["arrows", ".edge:not(.number)"], ["numbers", ".number"], ["boxes", ".node"]];
+  const kinds = [["arrows", ".edge:not(.number, .gradient)"], ["numbers", ".number"],
+    ["boxes", ".node"], ["gradients", ".gradient"]];
   return kinds.flatMap(([kind, selector]) => {
     const same = parts.filter((part) => part.element.matches(selector)), bundles = [];
     while (same.length) {
@@ -407,23 +410,20 @@ const pictures = data.views.map((view, v) => {
   const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, [g, ...numbersOf(g)]]));
   const nodes = view.nodes.map((ids) => ids.flatMap((id) => byId.get(id) ?? []));
   const edges = new Map(Object.entries(view.edges).map(([key, id]) => [key, byId.get(id) ?? []]));
+  const complete = new Map([...data.complete, ...reached.backward]);
   // For each element: when it is first made, when gradient first goes through it.
   const when = new Map();
   const note = (element, node) => {
     const edge = element.classList.contains("edge");
     const known = when.get(element) ?? { element, edge, forward: Infinity, backward: Infinity };
     known.forward = Math.min(known.forward, reached.forward.get(node) ?? 0);
-    known.backward = Math.min(known.backward, reached.backward.get(node) ?? Infinity);
+    const arrived = element.matches(".gradient") ? complete : reached.backward;
+    known.backward = Math.min(known.backward, arrived.get(node) ?? Infinity);
     when.set(element, known);
   };
   nodes.forEach((elements, node) => elements.forEach((e) => note(e, node)));
   edges.forEach((elements, key) => elements.forEach((e) => note(e, Number(key.split("-")[0]))));
   const bundles = bundled([...when.values()], svg);
-  // What a box says of its gradient is seen from the step on in which that has arrived.
-  const known = new Map([...data.complete, ...reached.backward]), gradients = [];
-  nodes.forEach((elements, node) => elements.forEach((element) => {
-    if (element.querySelector(".below")) gradients.push({ element, at: known.get(node) ?? Infinity });
-  }));
   const nodeOf = new Map();
   nodes.forEach((elements, node) => elements.forEach((e) => nodeOf.set(e, node)));
   holder.onclick = (event) => {
@@ -434,7 +434,7 @@ const pictures = data.views.map((view, v) => {
   svg.removeAttribute("width");
   svg.removeAttribute("height");
   return {
-    holder, svg, nodes, edges, bundles, gradients, numbers: svg.querySelector(".numbers"), folded: view.folded,
+    holder, svg, nodes, edges, bundles, numbers: svg.querySelectorAll(".numbers, .gradients"), folded: view.folded,
     width: size.width * 4 / 3, height: size.height * 4 / 3,
   };
 });
@@ -473,12 +473,8 @@ function light(step) {
   }
   // On the way back every value is there, and arrows wait for their gradient; so do their numbers.
   const waits = (part) => (step.way === "forward" ? part.forward > step.number : part.edge && part.backward > step.number);
-  picture.numbers.classList.toggle("quiet", step.way === "forward");
+  for (const numbers of picture.numbers) numbers.classList.toggle("quiet", step.way === "forward");
   picture.svg.classList.toggle("forward", step.way === "forward");
-  for (const gradient of picture.gradients) {
-    const waits = step.way === "forward" || gradient.at > step.number;
-    if (gradient.waits !== waits) gradient.element.classList.toggle("waits", gradient.waits = waits);
-  }
   for (const bundle of picture.bundles) {
     const all = bundle.parts.every(waits);
     fade(bundle, all);
