@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import FrozenInstanceError
+from decimal import Decimal
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -582,3 +583,60 @@ def test_other_suffixes_and_folders_that_do_not_exist_are_refused(tmp_path):
         g.save(tmp_path / "g.gif")
     with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
         g.save(tmp_path / "no" / "g.json")
+
+
+# Signed numbers
+
+
+def scalars():
+    """loss = ((tanh(a b) (b + c)**2 + relu(c) (b + c)) + a)**2, every step by its name."""
+    a, b, c = (Tensor(x, True, name=n) for x, n in ((2.0, "a"), (-0.5, "b"), (-1.0, "c")))
+    d, e, i = a * b, b + c, tl.relu(c)
+    f, g, m = tl.tanh(d), e * e, i * e
+    h = f * g
+    j = h + m
+    k = j + a
+    loss = k * k
+    loss.backward()
+    return graph(loss, names=locals())
+
+
+def test_small_graphs_show_values_and_signed_gradients():
+    boxes = {box.lines[0]: box for box in scalars().picture().boxes}
+    assert boxes["a = 2.0"].below == ("∂loss/∂a", "−0.271 + 0.573 = +0.302")
+    assert (boxes["d = a * b"].lines[1], boxes["d = a * b"].below) == ("−1.0", ("+0.541",))
+    assert boxes["loss = k * k"].below == ("start: +1.00",)
+    w = Tensor([1.0, -2.0, 0.5, 0.0], True, name="w")
+    y = (w * w + w).sum()
+    y.backward()
+    boxes = {box.lines[0]: box for box in graph(y).picture().boxes}
+    assert boxes["w"].lines == ("w", "1  −2", "0.5  0")
+    assert boxes["w"].below[1] == "+1.00 + 1.00 + 1.00"
+    words = ET.fromstring(graph(y)._repr_svg_()).itertext()
+    assert not re.search(r"[-−]0(?![.\d])", " ".join(words))
+
+
+def test_what_stands_beside_an_arrow_follows_from_what_stands_in_the_boxes():
+    """The gradient of a box times the slope is what it sends, and what arrives is summed."""
+    g = scalars()
+    for wire in diagram(g).wires:
+        if wire.numbers:
+            (edge,) = wire.edges
+            (arrived,) = read(wire.numbers[0])
+            slope = float(wire.slope[1:].replace("−", "-"))
+            assert arrived == pytest.approx(slope * g.nodes[edge.target].gradient, rel=5e-3)
+    sums = 0
+    for box in g.picture().boxes:
+        lines = [line for line in box.below if "∂" not in line]
+        left, is_sum, whole = " ".join(lines).replace("−", "-").partition(" = ")
+        if is_sum:
+            terms = re.sub(r"([+-]) ", r"\1", left).split()
+            assert sum(map(Decimal, terms)) == Decimal(whole)
+            sums += 1
+    assert sums == 5
+
+
+def test_the_text_tree_has_the_same_numbers():
+    lines = [line.strip("│├└─→ ") for line in str(scalars()).split("\n")]
+    assert "a () [2.0], parameter   −0.271" in lines
+    assert "a   +0.573, in all −0.271 + 0.573 = +0.302" in lines

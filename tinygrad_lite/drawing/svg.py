@@ -129,7 +129,7 @@ def image(document: str) -> str:
 
 def width_that_fits(document: str) -> str:
     """The style of an SVG that is as wide as there is room for, and as its letters need."""
-    return f"max-width:100%;min-width:{0.375 * extent(document)[0]:.0f}pt;height:auto"
+    return f"max-width:100%;min-width:{0.65 * extent(document)[0]:.0f}pt;height:auto"
 
 
 def parse(document: str) -> ET.Element:
@@ -150,7 +150,8 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
             frame = add_group(group, f"{prefix}scope{i}", "cluster", path[-1].strip())
             add(frame, "rect", **sides(rect), rx=7, fill=TINT, stroke=PALE, stroke_width="0.8")
             name = oneline(path[-1])
-            text(names, rect[0] + 8, start.imag, name, color=GREY)
+            rim = {"stroke": TINT, "stroke_width": "3", "paint_order": "stroke"}
+            text(names, rect[0] + 8, start.imag, name, color=GREY, **rim)
             middle = complex(rect[0] + 8 + text_width(name, SIZE) / 2, start.imag - 4)
             room.take(around(middle, text_width(name, SIZE), SIZE))
             room.take_border(rect)

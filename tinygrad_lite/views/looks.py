@@ -137,8 +137,8 @@ def gradient_caption(diagram: Diagram, output: str) -> str:
     start = graph.output.gradient
     if start is None:
         return (
-            "Values are computed along the arrows. No gradient has been computed: "
-            f"{output}.backward() does that."
+            "Values are computed along the arrows. No gradient has been computed yet: "
+            f"backward() of {output} does that."
         )
     if all(node.value.size == 1 for node in graph):
         return (
