@@ -183,6 +183,12 @@ def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch,
             assert calls == {"folded_parts": folded, "layout": 1}
 
 
+def test_a_leaf_behind_the_outputs_is_no_computation(FG):
+    F, G, t = FG
+    with pytest.raises(TypeError, match=r"W1 .*is no computation to compare.*give it as wrt="):
+        compare(F, G, t["W1"])
+
+
 def middles(source, prefix):
     """Where the boxes of a picture stand, without the height of the picture, by their texts."""
     found = {}

@@ -67,7 +67,7 @@ def computed(expression):
 @pytest.mark.parametrize(
     ("expression", "value", "gradient"),
     [
-        ("log(x)", "log(x), has -∞ at 1 of 3 elements; its inputs have none.",
+        ("log(x)", "log(x), has −∞ at 1 of 3 elements; its inputs have none.",
          f"log(x), sends x ∞ at 1 of 3 elements; {FINITE}"),
         ("sqrt(x)", None, f"sqrt(x), sends x ∞ at 1 of 3 elements; {FINITE}"),
         ("x / x", "x / x, has NaN at 1 of 3 elements; its inputs have none.",

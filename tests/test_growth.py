@@ -103,7 +103,7 @@ QUESTIONS = {
     "path_classes": lambda y, x: path_classes(y, x, keep=8),
     "classes by skips": lambda y, x: path_classes(y, x, "skips", keep=8),
     "profile": lambda y, x: str(tl.profile(y)),
-    "compare": lambda y, x: str(compare(y, y, x, keep=8)),
+    "compare": lambda y, x: str(compare(y, y, wrt=x, keep=8)),
     "text": lambda y, x: str(graph(y)),
     "JSON": lambda y, x: graph(y).to_json(),
     "folding": lambda y, x: folded_parts(graph(y), True),
@@ -156,7 +156,7 @@ class Counted:
         return 1
 
 
-@pytest.mark.parametrize("ask", [path_classes, lambda y, x, by: compare(y, y, x, by=by)])
+@pytest.mark.parametrize("ask", [path_classes, lambda y, x, by: compare(y, y, wrt=x, by=by)])
 def test_a_long_key_is_not_written_out_at_each_step(ask):
     part = Counted()
     y, x = chain(200, lambda h, x, i: tanh(h))

@@ -216,7 +216,7 @@ def test_two_networks_of_a_class_are_compared_by_the_ways_to_their_parameters():
     x = Tensor(np.ones(4))
     found = compare(one(x), two(x))
     assert [row.name for row in found.rows] == [f"one.{way}" for way in WAYS]
-    (row,) = compare(one(x), two(x), one.layers[0]["W"]).rows
+    (row,) = compare(one(x), two(x), wrt=one.layers[0]["W"]).rows
     assert row.name == 'one.layers[0]["W"]'
     (row,) = compare(one(x), two(x), "one.slotted.w").rows
     assert row.first.norm > 0

@@ -211,7 +211,9 @@ def test_a_legend_says_what_a_skip_is():
     y = (x + tanh(x)).sum()
     y.backward()
     for picture in (graph(y).picture(), flow(y, x).picture()):
-        assert "skip: joins what was computed from it" in {entry.text for entry in picture.legend}
+        assert "skip: straight to where it meets what was made from it" in {
+            entry.text for entry in picture.legend
+        }
 
 
 # No cliff

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from ..text import oneline, printable, text_width
@@ -150,7 +151,7 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
             frame = add_group(group, f"{prefix}scope{i}", "cluster", path[-1].strip())
             add(frame, "rect", **sides(rect), rx=7, fill=TINT, stroke=PALE, stroke_width="0.8")
             name = oneline(path[-1])
-            rim = {"stroke": TINT, "stroke_width": "3", "paint_order": "stroke"}
+            rim: Any = {"stroke": TINT, "stroke_width": "3", "paint_order": "stroke"}
             text(names, rect[0] + 8, start.imag, name, color=GREY, **rim)
             middle = complex(rect[0] + 8 + text_width(name, SIZE) / 2, start.imag - 4)
             room.take(around(middle, text_width(name, SIZE), SIZE))

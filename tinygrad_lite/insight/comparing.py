@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..arrays import describe
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import GREY, Direction, Picture, Scale
 from ..drawing.table import Table, percent
@@ -286,14 +287,19 @@ def compare(
     ∂F/∂w = ∂square/∂w
     ∂G/∂w = ∂square/∂w − ∂multiply/∂w
 
-    Raises: TypeError for fewer than two outputs; ValueError if they share no parameter, or not the
-    one asked for; else as `backward`.
+    Raises: TypeError for fewer than two outputs, or a leaf behind them; ValueError if
+    they share no parameter, or not the one asked for; else as `backward`.
     """
     n = next((i for i, x in enumerate(outputs) if not isinstance(x, Tensor)), len(outputs))
     outputs, more = outputs[:n], outputs[n:]
     if n < 2:
         got = type(more[0]).__name__ if more else "nothing more"
         raise TypeError(f"compare takes two outputs or more, each a Tensor, but got {n} and {got}")
+    leaf = next((x for x in outputs[2:] if x.op is None), None)
+    if leaf is not None:
+        raise TypeError(
+            f"{describe(leaf)} is no computation to compare; to pick it, give it as wrt="
+        )
     if len(more) > 2:
         raise TypeError("after the outputs compare takes wrt and gradient; give the rest by name")
     wrt = more[0] if more else wrt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from ..recorded.measure import norm
@@ -16,12 +18,13 @@ def text_tree(graph: Computation) -> str:
     the numbers: the value in brackets, then what the use above it sends back, and, where several
     uses do, what they make together."""
     told: set[int] = set()  # the values whose sum stands there
+    arriving = cache(lambda id: arrivals(graph, graph.nodes[id]))
 
     def operands(node: Node) -> list[tuple[str, Node]]:
         below = []
         for edge in graph.into[node.id]:
             source = graph.nodes[edge.source]
-            arrived = arrivals(graph, source)
+            arrived = arriving(source.id)
             note = gradient_note(edge, arrived)
             if len(arrived.sent) > 1 and source.id not in told:
                 told.add(source.id)
