@@ -163,7 +163,7 @@ def test_nothing_is_cut_off(notebook, room):
         for shown_width, *_, natural in images:
             assert natural > 100
             assert shown_width >= 0.37 * natural, name
-            assert shown_width <= max(room, 0.39 * natural), name
+            assert shown_width <= max(room, 0.51 * natural), name
         for _, inner, content, overflow, _ in boxes:
             assert content <= inner + 1 or overflow == "auto", name
 

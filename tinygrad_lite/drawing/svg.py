@@ -130,7 +130,7 @@ def image(document: str) -> str:
 
 def width_that_fits(document: str) -> str:
     """The style of an SVG that is as wide as there is room for, and as its letters need."""
-    return f"max-width:100%;min-width:{0.65 * extent(document)[0]:.0f}pt;height:auto"
+    return f"max-width:100%;min-width:{0.5 * extent(document)[0]:.0f}pt;height:auto"
 
 
 def parse(document: str) -> ET.Element:
