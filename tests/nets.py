@@ -42,6 +42,16 @@ def deep_net(blocks: int, skip: bool, width: int = 8, seed: int = 0) -> tuple[Te
     return h.sum(), x, weights
 
 
+def tangled(size: int) -> Tensor:
+    """A chain of random ops of whose values each is used again at the end, in another order: so
+    nothing repeats, and no stretch hands on a single value."""
+    rng = np.random.default_rng(0)
+    values = [Tensor(1.0, True, name="x")]
+    for i in rng.integers(3, size=size):
+        values.append((tl.tanh, tl.sin, tl.cos)[i](values[-1]))
+    return tl.stack([values[i] for i in rng.permutation(len(values))])
+
+
 def random_graph(seed: int, size: int = 7) -> tuple[Tensor, list[Tensor]]:
     """A small computation with reuse, repeated operands, broadcasting, indexing, reductions
     and a convolution, whose paths can still be walked: (output, parameters)."""

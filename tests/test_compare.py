@@ -161,7 +161,7 @@ def test_every_picture_is_the_same_byte_for_byte(tmp_path):
 def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch, FG):
     F, G, t = FG
     calls = Counter()
-    places = [(boxes, "folded_parts"), (render, "layout")]
+    places = [(boxes, "folding"), (render, "layout")]
     for module, name in places:
         function = getattr(module, name)
 
@@ -180,7 +180,7 @@ def test_each_picture_is_folded_and_laid_out_once(suffix, tmp_path, monkeypatch,
         if suffix in results[question].suffixes:
             calls.clear()
             results[question].save(tmp_path / f"p{suffix}")
-            assert calls == {"folded_parts": folded, "layout": 1}
+            assert calls == {"folding": folded, "layout": 1}
 
 
 def test_a_leaf_behind_the_outputs_is_no_computation(FG):

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections import Counter
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from xml.etree import ElementTree as ET
@@ -11,18 +10,15 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from conftest import require
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, graph, scope, sigmoid, source_lines
-from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import MAGENTA, ORANGE
-from tinygrad_lite.recorded.fold import VISIBLE, folded_parts
 from tinygrad_lite.recorded.measure import norm
 from tinygrad_lite.recorded.states import APPEARANCE, State
-from tinygrad_lite.views import boxes
-from tinygrad_lite.views.boxes import LARGEST, diagram
+from tinygrad_lite.views.boxes import diagram
 from tinygrad_lite.views.looks import LOOKS
 
 
@@ -361,150 +357,15 @@ def test_hostile_names_are_drawn_and_exported(tmp_path, name):
     assert max(map(len, str(graph(y)).split("\n"))) < 120
 
 
-# Folding
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """How often graphs are folded, made into boxes, and laid out by Graphviz."""
-    calls = Counter()
-
-    def count(module, name):
-        real = getattr(module, name)
-
-        def counting(*args):
-            calls[name] += 1
-            return real(*args)
-
-        monkeypatch.setattr(module, name, counting)
-
-    count(boxes, "folded_parts")
-    count(render, "layout")
-    return calls
-
-
-@pytest.mark.parametrize(
-    ("blocks", "name", "pictures"),
-    [
-        (3, "g.svg", 1), (3, "g.pdf", 1), (60, "g.svg", 1),
-        (3, "g.html", 2), (60, "g.html", 2), (170, "g.html", 1),
-    ],
-)  # fmt: skip
-def test_a_graph_is_folded_and_laid_out_once_for_each_picture(
-    tmp_path, counted, blocks, name, pictures
-):
-    require("typst" if name.endswith("pdf") else "json")
-    y = residual(blocks)
-    graph(y).save(tmp_path / name)
-    assert counted == dict.fromkeys(("folded_parts", "layout"), pictures)
-    if name.endswith("html"):
-        counted.clear()
-        tl.steps(y).save(tmp_path / name)
-        assert set(counted.values()) == {pictures}
-
-
-def test_few_boxes_do_not_fold_and_many_do_and_say_so():
-    small, large = graph(residual(5)), graph(residual(60))
-    assert folded_parts(small) == ()
-    assert "folded" not in small.picture().caption
-    picture = large.picture()
-    assert len(large) > VISIBLE >= len(picture.boxes)
-    assert "360 of 361 nodes are folded (fold=False draws them all)" in picture.caption
-    assert len(large.picture(fold=False).boxes) > VISIBLE
-
-
-def test_many_ops_in_a_row_fold_too():
-    """A picture of fifty layers is readable, though its boxes are few."""
-    y = Tensor(1.0, requires_grad=True)
-    for i in range(50):
-        with scope(f"layer{i}"):
-            y = y * 0.1 + y
-    assert len(graph(y)) <= VISIBLE
-    assert len(graph(y).picture().boxes) < 10
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_equal_blocks_fold_into_one_box(inside):
-    boxes, arrows = shown(residual(50, inside), fold=True)
-    box = boxes["block0 … block49"]
-    assert box.lines[:3] == ("block0 … block49", "× 50", "200 ops, 100 parameters")
-    assert set(arrows) == {("x", "block0 … block49"), ("block0 … block49", "tensor")}
-    assert "block7: |gradient|" in box.tooltip
-
-
-def test_a_block_unlike_its_neighbours_stays_by_itself():
-    x = Tensor(np.ones(4), name="x")
-    for i in range(9):
-        with scope(f"block{i}"):
-            x = tl.tanh(x * 2.0) if i == 4 else tl.tanh(x)
-    boxes, _ = shown(x, fold=True)
-    assert [name for name in boxes if "block" in name] == [
-        "block0 … block3", "block4", "block5 … block8",
-    ]  # fmt: skip
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 30), st.integers(0, 30), st.sampled_from(["", "a", "b", "a/c"])),
-        min_size=1,
-        max_size=30,
-    )
-)
-def test_folding_makes_no_cycle_and_loses_nothing(steps):
-    nx = require("networkx")
-    values = [Tensor(1.0, True, name="x"), Tensor(2.0, name="c")]
-    for a, b, where in steps:
-        names = where.split("/") if where else []
-        left, right = values[a % len(values)], values[b % len(values)]
-        with scope(names[0]) if names else scope("top"):
-            if len(names) > 1:
-                with scope(names[1]):
-                    values.append(left + right)
-            else:
-                values.append(left + right)
-    g = graph(values[-1])
-    parts = folded_parts(g, True)
-    members = [i for part in parts for i in part.members]
-    assert len(members) == len(set(members))
-    picture = g.picture(fold=True)
-    ids = {box.id for box in picture.boxes}
-    assert all({arrow.source, arrow.target} <= ids for arrow in picture.arrows)
-    assert nx.is_directed_acyclic_graph(nx.DiGraph((a.source, a.target) for a in picture.arrows))
-    inner = {i: part.id for part in parts for i in part.members}
-    across = {e for e in g.edges if inner.get(e.source, e.source) != inner.get(e.target, e.target)}
-    assert {e for w in diagram(g, True).wires for e in w.edges} == across
-
-
-def test_a_folded_arrow_carries_the_norm_of_all_it_stands_for():
-    x = Tensor([3.0], True, name="x")
-    h = -x
-    with scope("f"):
-        y = h * 2.0 + h * 5.0
-    y.backward([1.0])
-    (wire,) = [w for w in diagram(graph(y), True).wires if w.target.startswith("f")]
-    assert len(wire.edges) == 2
-    assert wire.magnitude == 7.0  # contributions to one value add up
-
-
-def test_too_large_without_scopes_says_what_to_do(tmp_path):
-    x = Tensor(1.0, True, name="x")
-    for _ in range(LARGEST):
-        x = x * 1.0
-    with pytest.raises(ValueError, match=r"boxes; give parts .* using `with scope\(.*or save it"):
-        graph(x).save(tmp_path / "g.svg")
-    graph(x).save(tmp_path / "g.json")
-
-
 def test_the_diamond_of_two_to_the_sixty_paths_is_drawn():
     x = Tensor(1.0, True, name="x")
     y = x
     for _ in range(60):
         y = y + y
     y.backward()
-    source = graph(y)._repr_svg_()
-    assert source.count('class="edge"') == 120
-    assert len([line for line in str(graph(y)).split("\n") if line[0] != "↳"]) == 121
+    assert graph(y).svg(fold=False).count('class="edge"') == 120
+    assert "× 60" in graph(y).svg()
+    assert len([line for line in str(graph(y)).split("\n") if line[0] != "↳"]) == 3
 
 
 # Text and JSON

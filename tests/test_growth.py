@@ -11,7 +11,7 @@ import tinygrad_lite as tl
 from tinygrad_lite import Tensor, compare, flow, graph, path_classes, paths, scope, steps, tanh
 from tinygrad_lite.drawing.picture import dot
 from tinygrad_lite.insight import bundles
-from tinygrad_lite.recorded.fold import folded_parts
+from tinygrad_lite.recorded.fold import folding
 from tinygrad_lite.recorded.nodes import Edge
 from tinygrad_lite.stepping import rules
 from tinygrad_lite.views import boxes
@@ -106,7 +106,7 @@ QUESTIONS = {
     "compare": lambda y, x: str(compare(y, y, wrt=x, keep=8)),
     "text": lambda y, x: str(graph(y)),
     "JSON": lambda y, x: graph(y).to_json(),
-    "folding": lambda y, x: folded_parts(graph(y), True),
+    "folding": lambda y, x: folding(graph(y), True),
     "unfolded": lambda y, x: dot(graph(y).picture(fold=False)),
     "flow, drawn": lambda y, x: dot(flow(y, x).picture(fold=False)),
     "steps": lambda y, x: str(steps(y)),
@@ -209,7 +209,7 @@ def test_the_edges_of_an_arrow_are_gathered_once(monkeypatch):
     with scope("f"):
         y = tl.stack([tanh(h) for _ in range(100)]).sum()
     assert graph(y * 2.0).picture(fold=True).boxes
-    assert replaced == 100
+    assert replaced == 2 * 100  # for all repeats, and for each
 
 
 def test_a_rule_does_not_name_all_inputs_for_each_of_them():

@@ -12,12 +12,11 @@ import graphviz
 import numpy as np
 import pytest
 from conftest import require
-from nets import deep_net, skip_networks
+from nets import deep_net, skip_networks, tangled
 
 import tinygrad_lite as tl
 from tinygrad_lite import (
     History,
-    Tensor,
     compare,
     flow,
     graph,
@@ -77,7 +76,10 @@ def test_the_repr_of_steps_is_a_line_each():
 
 def test_the_repr_of_a_large_result_is_a_page_and_says_how_much_is_left_out():
     y, x, _ = deep_net(100, skip=True)
-    for found in (graph(y), flow(y, x), path_classes(y, x, "depth"), profile(y)):
+    z, rng = x, np.random.default_rng(0)
+    for i in rng.integers(3, size=200):  # which does not repeat
+        z = (tl.tanh, tl.sin, tl.cos)[i](z)
+    for found in (graph(z), flow(y, x), path_classes(y, x, "depth"), profile(y)):
         lines = repr(found).split("\n")
         (left,) = re.findall(r"^… (\d+) more; print\(\.\.\.\) shows all$", repr(found), re.M)
         assert len(lines) < 66
@@ -146,10 +148,8 @@ def test_what_cannot_be_drawn_is_said_above_the_table(monkeypatch):
     cell = ET.fromstring(f"<div>{ask('paths')._repr_html_()}</div>")
     assert cell.findtext("p") == "there is no <Graphviz> here"
     assert len(list(cell.iter("tr"))) == 6  # paths and terms
-    x = Tensor(1.0, requires_grad=True)
-    for _ in range(LARGEST):
-        x = tl.tanh(x)
-    assert "the picture would have" in graph(x)._repr_html_()
+    y = tangled(2 * LARGEST)
+    assert "the picture would have" in graph(y)._repr_html_()
 
 
 def test_a_long_table_of_a_notebook_says_how_much_is_left_out():

@@ -199,7 +199,7 @@ def test_an_arrow_is_a_skip_if_all_that_it_stands_for_is_one():
     with scope("block"):
         h = d + tanh(d)
     g = graph(h.sum())
-    parts = {part.id: part.names[0] for part in diagram(g, True).parts}
+    parts = {part.id: part.name for part in diagram(g, True).folding.parts}
     ends = [(parts.get(w.source), parts.get(w.target), w.skip) for w in diagram(g, True).wires]
     assert ("encoder", "decoder", True) in ends
     assert ("decoder", "block", False) in ends  # the join is inside: this is the branch too

@@ -189,7 +189,7 @@ def page_name(name: str) -> str:
 DRAWN = (  # of what is drawn on a graph
     option("--direction", "left to right (default) or top to bottom",
            choices=["LR", "TB"], default="LR"),
-    option("--fold", "draw scopes as one box each (default: only in large graphs)",
+    option("--fold", "draw what repeats once, scopes as one box each (default: in large graphs)",
            action=BooleanOptionalAction),
 )  # fmt: skip
 JSON = option("--json", "print the numbers as JSON", action="store_true")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import codecs
 import math
 import textwrap
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal
-from functools import cache, reduce
-from operator import add
 from typing import Any, TypeVar
 from unicodedata import combining, east_asian_width, name, normalize
 
@@ -27,9 +26,38 @@ PLAIN_LETTERS = {
     "◺": "tril", "◹": "triu", "\ufffd": "?",
 }  # fmt: skip
 
+
+class Letters(dict[int, str]):
+    """A table for `str.translate` that is filled as letters come: what stands for each."""
+
+    def __init__(self, meaning: Callable[[str], str]) -> None:
+        self.meaning = meaning
+
+    def __missing__(self, code: int) -> str:
+        self[code] = made = self.meaning(chr(code))
+        return made
+
+
 # Widths in units of the font size, those of DejaVu Sans rounded up: it is the widest of the
 # usual sans-serif faces, so what fits with it fits with Helvetica, Arial or Roboto too.
 NARROW, WIDE = set("ijl.,:;'|!`Il "), set("mwMWOQ@%—…→≈∂ΣΩ")
+WIDTHS = {"n": 0.4, "w": 1.05, "u": 0.78, "l": 0.65}
+
+
+def kind_of(c: str) -> str:
+    """How wide a letter is, as a key of `WIDTHS`; nothing for one above another."""
+    if combining(c):
+        return ""
+    if c in NARROW:
+        return "n"
+    if c in WIDE or east_asian_width(c) in "WF" or ord(c) > 0x2FFF:
+        return "w"
+    return "u" if c.isupper() else "l"
+
+
+KINDS = Letters(kind_of)
+CELLS = Letters(lambda c: "" if combining(c) else "12" if east_asian_width(c) in "WF" else "1")
+SHOWN = Letters(lambda c: c if c.isprintable() or c == "\n" else "\ufffd")
 
 
 def oneline(text: str, limit: int = 24) -> str:
@@ -48,9 +76,7 @@ def oneline(text: str, limit: int = 24) -> str:
 
 def printable(text: str) -> str:
     """`text` with everything but newlines made fit for XML and a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return text if text.isprintable() else text.translate(SHOWN)
 
 
 def transliterate(error: UnicodeError) -> tuple[str, int]:
@@ -109,36 +135,22 @@ def and_more(n: int) -> str:
 
 def cells(text: str) -> int:
     """How many places of a terminal a text takes; some letters take two."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return len(text.translate(CELLS))
 
 
 def fit_cells(text: str, width: int) -> str:
     """The beginning of a text that fits into `width` places of a terminal."""
-    for i, c in enumerate(text):
-        width -= cells(c)
-        if width < 0:
-            return text[:i]
-    return text
+    if cells(text) <= width:
+        return text
+    ends = range(len(text) + 1)
+    return text[: bisect_right(ends, width, key=lambda end: cells(text[:end])) - 1]
 
 
 def text_width(text: str, size: float) -> float:
     """The room that one line of text needs, in the unit of the font's `size`; an upper
     bound for the usual sans-serif faces."""
-    return reduce(add, map(letter_width, text), 0.0) * size
-
-
-@cache
-def letter_width(c: str) -> float:
-    """The room that a character needs, in units of the font size."""
-    if combining(c):
-        return 0.0
-    if c in NARROW:
-        return 0.4
-    if c in WIDE or east_asian_width(c) in "WF" or ord(c) > 0x2FFF:
-        return 1.05
-    return 0.78 if c.isupper() else 0.65
+    kinds = text.translate(KINDS)
+    return size * sum(width * kinds.count(kind) for kind, width in WIDTHS.items())
 
 
 def number(x: float, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from xml.etree import ElementTree as ET
@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 Rect = tuple[float, float, float, float]  # left, top, right, bottom
 CELL = 32.0  # of the grid in which what stands near is looked up
 APART = 3.0  # the points by which a line is told, along it
+FARTHEST = 120  # points from a line's head at which its text may stand
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,13 @@ class Room:
     def __init__(self) -> None:
         self.cells: dict[tuple[int, int], list[Rect]] = defaultdict(list)
 
-    def cells_of(self, rect: Rect) -> Iterator[tuple[int, int]]:
+    def cells_of(self, rect: Rect) -> list[tuple[int, int]]:
         """The cells of the grid that a rectangle lies in."""
-        left, top, right, bottom = (int(x // CELL) for x in rect)
-        return ((x, y) for x in range(left, right + 1) for y in range(top, bottom + 1))
+        left, top = int(rect[0] // CELL), int(rect[1] // CELL)
+        right, bottom = int(rect[2] // CELL), int(rect[3] // CELL)
+        if left == right and top == bottom:
+            return [(left, top)]
+        return [(x, y) for x in range(left, right + 1) for y in range(top, bottom + 1)]
 
     def take(self, rect: Rect) -> None:
         """Note that something is there."""
@@ -143,11 +147,14 @@ class Room:
     def taken(self, rect: Rect) -> float:
         """How much of a rectangle is covered: 0 if it is free."""
         left, top, right, bottom = rect
-        found = {other for cell in self.cells_of(rect) for other in self.cells.get(cell, ())}
-        wide = (
-            (min(right, r) - max(left, x), min(bottom, b) - max(top, y)) for x, y, r, b in found
+        found = set()
+        for cell in self.cells_of(rect):
+            for other in self.cells.get(cell, ()):
+                if other[0] < right and left < other[2] and other[1] < bottom and top < other[3]:
+                    found.add(other)
+        return sum(
+            (min(right, r) - max(left, x)) * (min(bottom, b) - max(top, y)) for x, y, r, b in found
         )
-        return sum(w * h for w, h in wide if w > 0 and h > 0)
 
     def take_box(self, rect: Rect, round: bool) -> None:
         """Note that a box is there; a circle leaves its corners free."""
@@ -165,9 +172,14 @@ class Room:
             self.take((left, y - 1, right, y + 1))
 
     def take_line(self, points: Sequence[complex], thickness: float) -> None:
-        """Note that a line is there."""
-        for p in points:
-            self.take(around(p, thickness + 1, thickness + 1))
+        """Note that a line is there: stretch by stretch where it is level, else point by point."""
+        half, n, i = (thickness + 1) / 2, len(points), 0
+        while i < n:
+            x, y = points[i].real, points[i].imag
+            i, cell, end = i + 1, x // CELL, x
+            while i < n and abs(points[i].imag - y) < 0.01 and points[i].real // CELL == cell:
+                end, i = points[i].real, i + 1
+            self.take((min(x, end) - half, y - half, max(x, end) + half, y + half))
 
     def place(
         self, points: Sequence[complex], size: tuple[float, float], off: float, spare: complex
@@ -176,7 +188,7 @@ class Room:
         from it; and whether it is free there. `spare` is where there should be room."""
         width, height = size[0] + 4, size[1]
         best = self.taken(around(spare, width, height)) + 0.1, spare
-        for i in range(1, max(2, int(0.75 * len(points))), 2):
+        for i in range(1, max(2, min(FARTHEST, int(0.75 * len(points)))), 2):
             before, after = points[max(0, i - 2)], points[min(len(points) - 1, i + 2)]
             along = (after - before) / (abs(after - before) or 1.0)
             aside = along * 1j

@@ -22,9 +22,9 @@ go; svg.py draws them. `dot` writes the same for those who want Graphviz to draw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import graphviz
 
@@ -85,6 +85,7 @@ class Look:
     head: Head = "forward"
     hollow: bool = False
     slope: str = ""
+    amount: float = -math.inf  # the number that the label says, if it says one
 
     @property
     def thickness(self) -> float:
@@ -145,7 +146,8 @@ class Box:
 class Arrow:
     """From one box to another, by their ids. `slot` is a word at the target: which operand.
 
-    The larger the `weight`, the shorter and straighter the arrow is laid out.
+    The larger the `weight`, the shorter and straighter the arrow is laid out. The source of one
+    that `hangs` stands beside its target, across the direction of the picture.
     """
 
     id: str
@@ -155,6 +157,7 @@ class Arrow:
     tooltip: str = ""
     slot: str = ""
     weight: int = 1
+    hangs: bool = False
 
     @property
     def rows(self) -> list[str]:
@@ -176,6 +179,38 @@ class Entry:
     sample: Look | Box | str | tuple[tuple[Look, str], ...]
 
 
+class Series(NamedTuple):
+    """Numbers over the repeats, NaN where there is none: one for each, or one more, that before
+    the first."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A small plot over the repeats: sizes on a log scale as a "line" or "dots", or signed shares
+    as "bars" about 0."""
+
+    heading: str
+    note: str
+    series: tuple[Series, ...]
+    kind: Literal["line", "dots", "bars"] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A frame around one of several repeats: what is written at it, how many there are, what each
+    is called, how many values the graph has, the curves below the frame, and what they say."""
+
+    label: str
+    times: int
+    word: str
+    values: int
+    curves: tuple[Curve, ...] = ()
+    finding: str = ""
+
+
 @dataclass(frozen=True)
 class Picture:
     """Boxes and arrows, and what stands around them.
@@ -193,12 +228,18 @@ class Picture:
     direction: Direction = "LR"
     heading: str = ""  # drawn above the picture: its name, where several stand together
     base: Picture | None = None  # what is laid out in its stead: all that it shares a layout with
+    repeats: Mapping[str, Repeat] = field(default_factory=dict)  # by the name of their frame
 
     @property
     def frames(self) -> list[tuple[str, ...]]:
         """The frames around boxes, each by its names, those outside before those inside."""
         paths = (b.cluster[:i] for b in self.boxes for i in range(1, len(b.cluster) + 1))
         return list(dict.fromkeys(paths))
+
+    def label_of(self, path: tuple[str, ...]) -> str:
+        """What is written at a frame."""
+        repeat = self.repeats.get(path[-1])
+        return f"{repeat.label}   × {repeat.times}" if repeat else path[-1]
 
 
 @dataclass(frozen=True)
@@ -258,25 +299,45 @@ def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
         graph.graph_attr |= {"nslimit": "1", "nslimit1": "1"}
     frames: dict[tuple[str, ...], graphviz.Digraph] = {(): graph}
     for i, path in enumerate(picture.frames, 1):
+        label, large = picture.label_of(path), path[-1] in picture.repeats
         frames[path] = graphviz.Digraph(
             name=f"cluster_{i}",
             graph_attr={
                 "id": f"scope{i}",
-                "label": escape(oneline(path[-1])), "tooltip": escape(printable(path[-1])),
+                "label": escape(oneline(label, 40)), "tooltip": escape(printable(label)),
                 # From the top to the bottom, arrows come in where the name would be.
                 "labelloc": "b" if picture.direction == "TB" else "t", "labeljust": "l",
                 "style": "rounded,filled", "fillcolor": TINT, "color": PALE,
                 "fontcolor": GREY, "margin": "9", "penwidth": "0.8",
+                "fontsize": f"{SIZE + 5 * large:g}",
             },
         )  # fmt: skip
     for box in picture.boxes:
         frames[box.cluster].node(box.id, **(box_room if bare else box_attributes)(box))
+    place = {box.id: box.cluster for box in picture.boxes}
+    for arrow in picture.arrows:
+        if arrow.hangs:
+            with frames[place[arrow.target]].subgraph() as beside:
+                beside.attr(rank="same")
+                beside.node(arrow.source)
+                beside.node(arrow.target)
     for path in reversed(picture.frames):  # a frame is complete before it goes into its own
         frames[path[:-1]].subgraph(frames[path])
     for arrow in picture.arrows:
         attributes = (arrow_room if bare else arrow_attributes)(arrow)
-        graph.edge(arrow.source, arrow.target, id=arrow.id, **attributes)
+        if arrow.hangs:
+            graph.edge(arrow.target, arrow.source, id=arrow.id, **turned(attributes))
+        else:
+            graph.edge(arrow.source, arrow.target, id=arrow.id, **attributes)
     return str(graph.source)
+
+
+def turned(attributes: dict[str, str]) -> dict[str, str]:
+    """The attributes of an arrow that is written from its end to its beginning."""
+    other = {"back": "forward", "forward": "back"}
+    names = {"arrowhead": "arrowtail", "arrowtail": "arrowhead"}
+    made = {names.get(name, name): x for name, x in attributes.items()}
+    return made | {"dir": other.get(made["dir"], made["dir"])}
 
 
 def meaning(entry: Entry) -> str:
@@ -301,7 +362,8 @@ def box_room(box: Box) -> dict[str, str]:
 def arrow_room(arrow: Arrow) -> dict[str, str]:
     """The room that an arrow takes, as Graphviz attributes."""
     made = {"dir": "none", "weight": str(arrow.weight)}
-    if rows := [*arrow.rows, *filter(None, [arrow.origin])]:
+    rows = [*arrow.rows, *filter(None, [arrow.origin])]
+    if rows and not arrow.hangs:
         made["label"] = escape("\n".join(rows))
     return made
 

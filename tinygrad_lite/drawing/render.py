@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 from .layout import Layout, read_layout
 from .picture import FONT, Picture, dot
-from .svg import compose, extent
+from .rows import in_rows
+from .sheet import compose
+from .svg import extent
 
 Made = TypeVar("Made")
 
@@ -55,10 +57,12 @@ def svg(*pictures: Picture) -> str:
     """The pictures as one SVG, one below the other, with one legend."""
     places: dict[str, Layout] = {}
     sources = [dot(picture.base or picture, bare=True) for picture in pictures]
-    for source in sources:
+    for picture, source in zip(pictures, sources, strict=True):
         if source not in places:
             laid = layout(source)
             places[source] = read_layout(laid, extent(laid))
+            if picture.direction == "LR" and not picture.repeats:  # whose curves stand below it
+                places[source] = in_rows(places[source])
     return compose(pictures, [places[source] for source in sources])
 
 

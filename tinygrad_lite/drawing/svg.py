@@ -33,11 +33,11 @@ from .picture import (
     Entry,
     Look,
     Picture,
+    Repeat,
 )
 
 SVG = "http://www.w3.org/2000/svg"
 MARGIN = 12.0
-NARROWEST = 420.0  # room for the legend below a small picture
 # Notebooks say of which theme they are: JupyterLab by an attribute, VS Code by a class.
 THEMES = "".join(
     f'[data-jp-theme-light="{light}"] .tinygrad-lite,.vscode-{theme} .tinygrad-lite'
@@ -46,26 +46,6 @@ THEMES = "".join(
 )
 HEAD = 1.15  # by how much an arrowhead grows with its line
 DESCRIPTION = 20_000  # characters of it, at most
-
-
-def compose(pictures: Sequence[Picture], layouts: Sequence[Layout]) -> str:
-    """One SVG of the pictures, one below the other, each with its heading; then the
-    captions, and one legend for all."""
-    description = "\n\n".join(p.description for p in pictures if p.description)
-    root = document("; ".join(p.title for p in pictures if p.title), shorten(description))
-    width, y = NARROWEST, MARGIN
-    for i, picture in enumerate(pictures):
-        if picture.heading:
-            text(root, MARGIN, y + SIZE, oneline(picture.heading, 80), size=13, font_weight="bold")
-            y += 22
-        draw(root, picture, layouts[i], f"p{i}-" * (i > 0), y)
-        width, y = max(width, layouts[i].width), y + layouts[i].height + MARGIN
-    for caption in dict.fromkeys(p.caption for p in pictures if p.caption):
-        for line in wrap(caption, width, SMALL):
-            text(root, MARGIN, y + SMALL, line, color=GREY, size=SMALL)
-            y += 13
-    y = legend(root, [e for p in pictures for e in p.legend], width, y + 4)
-    return source(root, width + 2 * MARGIN, y + MARGIN)
 
 
 def document(title: str, description: str) -> ET.Element:
@@ -148,13 +128,10 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
     for i, path in enumerate((picture.base or picture).frames, 1):
         if path in own and f"scope{i}" in laid.frames:
             rect, start = laid.frames[f"scope{i}"]
-            frame = add_group(group, f"{prefix}scope{i}", "cluster", path[-1].strip())
-            add(frame, "rect", **sides(rect), rx=7, fill=TINT, stroke=PALE, stroke_width="0.8")
-            name = oneline(path[-1])
-            rim: Any = {"stroke": TINT, "stroke_width": "3", "paint_order": "stroke"}
-            text(names, rect[0] + 8, start.imag, name, color=GREY, **rim)
-            middle = complex(rect[0] + 8 + text_width(name, SIZE) / 2, start.imag - 4)
-            room.take(around(middle, text_width(name, SIZE), SIZE))
+            frame = add_group(group, f"{prefix}scope{i}", "cluster", picture.label_of(path).strip())
+            rect = draw_frame(
+                frame, names, rect, start, path[-1], picture.repeats.get(path[-1]), room
+            )
             room.take_border(rect)
     for box in picture.boxes:
         if box.id in laid.boxes:
@@ -163,7 +140,7 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
     for arrow in picture.arrows:
         if line := laid.lines.get(arrow.id):
             part = add_group(group, prefix + arrow.id, "edge", arrow.tooltip)
-            points = draw_arrow(part, arrow.look, line)
+            points = draw_arrow(part, arrow.look, line[::-1] if arrow.hangs else line)
             room.take_line(points, arrow.look.thickness)
             room.take(around(points[0], *[HEAD * arrow.look.thickness + 8] * 2))
             if arrow.look.head in ("blocked", "barred", "cut", "facing"):
@@ -176,6 +153,40 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
             part = add_group(group, prefix + box.id, f"node {box.kind}", box.tooltip)
             draw_box(part, box, laid.boxes[box.id])
     group.append(names)
+
+
+def draw_frame(
+    group: ET.Element, names: ET.Element, rect: Rect, start: complex, name: str,
+    repeat: Repeat | None, room: Room,
+) -> Rect:  # fmt: skip
+    """The frame of a scope with its name; or of a unit, which also says how often it comes, with
+    sheets behind it. Where its border is."""
+    ink = {"fill": TINT, "stroke": PALE, "stroke_width": "0.8"}
+    size, colour, y = SIZE, GREY, start.imag
+    if repeat:
+        rect = draw_sheets(group, rect, ink)
+        y = rect[1] + 20 if y < (rect[1] + rect[3]) / 2 else rect[3] - 8
+        name, size, colour = repeat.label, SIZE + 1, INK
+        often, right = f"× {repeat.times}", rect[2] - 12
+        bold = {"font_weight": "bold", "text_anchor": "end"}
+        text(names, right, y, often, size=SIZE + 5, **bold)
+        room.take((right - text_width(often, SIZE + 5), y - 18, right, y + 4))
+    add(group, "rect", **sides(rect), rx=7, **ink)
+    name = oneline(name, 40)
+    rim: Any = {"stroke": TINT, "stroke_width": "3", "paint_order": "stroke"}
+    text(names, rect[0] + 8, y, name, colour, size, **rim)
+    middle = complex(rect[0] + 8 + text_width(name, size) / 2, y - 4)
+    room.take(around(middle, text_width(name, size), size))
+    return rect
+
+
+def draw_sheets(group: ET.Element, rect: Rect, ink: dict[str, str]) -> Rect:
+    """The sheets behind the frame of what is repeated, within the room for it; the frame."""
+    left, top, right, bottom = rect
+    for k in (2, 1):
+        behind = left + 3 + 3 * k, top + 6 - 3 * k, right - 6 + 3 * k, bottom - 6
+        add(group, "rect", **sides(behind), rx=8, **ink)
+    return left, top + 6, right - 6, bottom
 
 
 def add_group(root: ET.Element, id: str, kind: str, tooltip: str) -> ET.Element:

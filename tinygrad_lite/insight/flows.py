@@ -18,7 +18,7 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -111,6 +111,10 @@ class Flow(Breakdown, Drawing):
         if wire.value is self.graph.output and self.shares:
             return 1.0
         edges = self.graph.out_of[wire.value.id] if wire.value else wire.edges
+        return self.share_of(edges)
+
+    def share_of(self, edges: Iterable[Edge]) -> float | None:
+        """The share that travels through some edges together; None for none at all."""
         found = [self.shares[edge] for edge in edges if edge in self.shares]
         return sum(found) if found else None
 
@@ -124,7 +128,7 @@ class Flow(Breakdown, Drawing):
             if share is None:
                 return shown
             state = "" if wire.traffic is State.GRADIENT else APPEARANCE[wire.traffic].symbol
-            return replace(shown, label=f"{percent(share)} {state}".rstrip())
+            return replace(shown, label=f"{percent(share)} {state}".rstrip(), amount=share)
 
         drawn = diagram(self.graph, fold)
         looks = [(look(wire), self.through(wire)) for wire in drawn.wires]
@@ -132,12 +136,12 @@ class Flow(Breakdown, Drawing):
         note = f" ({self.note})" if self.note else ""
         end = ": what arrives at a value leaves it again." if self.shares else "."
         caption = f"The flow of the gradient of {self.output} to {self.wrt}{note}{end}"
-        return picture(drawn, direction, None, look, legend, caption)
+        return picture(drawn, direction, None, look, legend, caption, self.share_of)
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """The drawing; where parts are folded, a bar for each scope stands below it."""
         drawn = self.picture(fold, direction)
-        if not any(box.kind == "folded" for box in drawn.boxes):
+        if drawn.repeats or not any(box.kind == "folded" for box in drawn.boxes):
             return svg(drawn)
         rows = [Bar(name, ((part, THROUGH),), percent(part)) for name, part in self.scopes.items()]
         return stack(svg(drawn), bars(rows, "the share that travels through each scope"))

@@ -271,9 +271,9 @@ class Drawing(Chart):
         with the table below it; a comparison not as .pdf; a graph also as .json, and its .html
         is the page on which it is stepped through (see `steps`).
 
-        `direction` is "LR" (left to right) or "TB" (top to bottom). `fold` says whether
-        scopes are drawn as one box each: True, False, or None for only if there are more
-        than 300 boxes, or 60 ops in a row.
+        `direction` is "LR" (left to right) or "TB" (top to bottom). `fold` says whether what
+        repeats is drawn once, with curves over the repeats, and the ops of a scope as one box:
+        True, False, or None for only if there are more than 60 boxes.
 
         Raises: ValueError for another suffix or direction, or a graph too large to draw;
         FileNotFoundError for a folder that does not exist; RuntimeError where the format

@@ -12,19 +12,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix  # which takes tuples too
+from statistics import median_high
 from typing import Any
 
 import numpy as np
 
 from ..drawing.picture import BLUE, COMPUTED, GREY, INPUT, MAGENTA, OP, PARAMETER, Box
 from ..recorded.array_text import few_or_range
-from ..recorded.fold import Part, folded_parts
+from ..recorded.fold import Folding, folding
 from ..recorded.measure import norm
 from ..recorded.nodes import Computation, Edge, Node
 from ..recorded.outcome import Receipt, strongest, whole_receipt
 from ..recorded.states import APPEARANCE, State, size_text
 from ..text import oneline
 from .numbers import Arrivals, are_few, arrivals, in_rows, slope_text, value_texts
+from .units import leaves_last, part_box, port_box, port_id, repeated_box
 
 LARGEST = 3000  # boxes that are laid out without being asked for with fold=False
 
@@ -50,6 +52,8 @@ class Wire:
     value: Node | None = None
     slot: str = ""
     main: bool = True  # not from a leaf: the layout keeps these straight
+    repeats: tuple[Wire, ...] = ()  # in a unit: the same arrow, repeat by repeat
+    whole: tuple[Edge, ...] = ()  # of one repeat: the edges of all
     numbers: tuple[str, ...] = ()  # what goes back through it, if that is up to four numbers
     slope: str = ""  # between two single numbers: how much of what arrives is sent on
 
@@ -57,7 +61,7 @@ class Wire:
     def skip(self) -> bool:
         """Whether all that it stands for passes a join straight. An arrow into a folded box that
         hides the join stands for the branch as well: it is none."""
-        return bool(self.edges) and all(edge.skip for edge in self.edges)
+        return bool(self.edges) and all(edge.skip for edge in self.whole or self.edges)
 
     @cached_property
     def traffic(self) -> State:
@@ -92,7 +96,9 @@ class Wire:
     @np.errstate(all="ignore")
     def magnitude(self) -> float:
         """The norm of what goes back through it: contributions to one value are added,
-        those to different values stand side by side."""
+        those to different values stand side by side. Of a repeated arrow, the median."""
+        if self.repeats:
+            return median_high(wire.magnitude for wire in self.repeats)
         if self.value is not None:
             return 0.0 if self.value.gradient is None else norm(self.value.gradient)
         sums: dict[int, Any] = {}
@@ -113,11 +119,11 @@ def state_of_sum(edges: list[Edge]) -> State:
 
 @dataclass(frozen=True)
 class Diagram:
-    """The boxes and wires of a graph, the folded parts among the boxes, and for every node
-    the ids of the boxes and wires that stand for it alone, or of the part that it is in."""
+    """The boxes and wires of a graph, what is folded in it, and for every node the ids of the
+    boxes and wires that stand for it, alone or with others."""
 
     graph: Computation
-    parts: tuple[Part, ...]
+    folding: Folding
     boxes: tuple[Box, ...]
     wires: tuple[Wire, ...]
     elements: tuple[tuple[str, ...], ...]
@@ -130,38 +136,57 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
     """
     if fold not in (None, True, False):
         raise ValueError(f"fold is True, False, or None for by itself, but got {fold!r}")
-    parts = folded_parts(graph, fold)
-    part_of = {id: part for part in parts for id in part.members}
+    folded = folding(graph, fold)
     boxes: dict[str, Box] = {}
     wires: dict[str, Wire] = {}
-    joint: dict[str, list[Edge]] = {}  # the edges that each arrow stands for
+    joint: dict[str, list[tuple[int, Edge]]] = {}  # what each arrow stands for, and its repeat
     starts: list[str] = []  # for every node, the box that its arrows start at
     elements: list[tuple[str, ...]] = []
+
+    def join(id: str, source: str, target: str, edge: Edge, repeat: int, word: str = "") -> None:
+        joint.setdefault(id, []).append((repeat, edge))
+        if id not in wires:
+            main = graph.nodes[edge.source].op is not None
+            wires[id] = Wire(id, source, target, (edge,), None, word, main)
+
+    for ahead in folded.units:
+        for n, value in enumerate(ahead.ports):
+            boxes[port_id(ahead, value)] = port_box(graph, ahead, value, n)
     arriving = [arrivals(graph, node) for node in graph.nodes]
+    often = Counter(node.symbol for node in graph.nodes)
     for node in graph.nodes:
-        part, arrived = part_of.get(node.id), arriving[node.id]
-        own = part.id if part else f"n{node.id}"
+        arrived = arriving[node.id]
+        unit, repeat, drawn = folded.repeat.get(node.id) or (None, -1, node.id)
+        part = folded.part_of.get(drawn)
+        own = part.id if part else f"n{drawn}"
         starts.append(own)
         elements.append((own,))
-        if own not in boxes:
-            boxes[own] = part_box(graph, part) if part else node_box(graph, node, arrived)
+        if own not in boxes and node.id == drawn:
+            boxes[own] = (
+                part_box(graph, folded, part, often) if part else node_box(graph, node, arrived)
+            )
+            if unit and not part:
+                boxes[own] = repeated_box(graph, folded, unit, node, boxes[own])
         for edge in graph.into[node.id]:
-            source = starts[edge.source]
+            source, word = starts[edge.source], slot(graph, node, edge)
+            port = unit and unit.carried.get((drawn, edge.slot))
+            if unit and port:
+                inlet = port_id(unit, port)
+                if edge.source not in folded.repeat or folded.repeat[edge.source][0] is not unit:
+                    join(f"{source}-{inlet}", source, inlet, edge, -1)
+                source = inlet
             if source == own:
                 continue
-            joined = part or edge.source in part_of  # what a folded box sends there is one arrow
-            id = f"{source}-{own}" if joined else f"e{node.id}-{edge.slot}"
-            joint.setdefault(id, []).append(edge)
-            if id not in wires:
-                main, word = graph.nodes[edge.source].op is not None, slot(graph, node, edge)
-                wires[id] = Wire(id, source, own, (edge,), None, "" if joined else word, main)
-                if not joined:
-                    sent = arriving[edge.source].sent.get(edge, ())
-                    slope = slope_text(graph, edge)
-                    wires[id] = replace(wires[id], numbers=sent, slope=slope)
+            alone = not part and (bool(port) or folded.drawn(edge.source) not in folded.part_of)
+            id = f"e{drawn}-{edge.slot}" if alone else f"{source}-{own}"
+            join(id, source, own, edge, repeat, word if alone else "")
+            if alone and not unit and len(joint[id]) == 1:
+                sent, slope = arriving[edge.source].sent.get(edge, ()), slope_text(graph, edge)
+                wires[id] = replace(wires[id], numbers=sent, slope=slope)
         # A named result has a box of its own, outside of a folded part only if it is the output.
-        named = node.op is not None and (node is graph.output or (node.name and not part))
-        if named and (part or node.value.size != 1):
+        named = node.name and not part and (unit is None or leaves_last(graph, unit, node))
+        named = node.op is not None and (node is graph.output or named)
+        if named and (part or unit or node.value.size != 1):
             starts[-1], way = f"v{node.id}", f"r{node.id}"
             elements[-1] = own, starts[-1], way
             boxes[starts[-1]] = value_box(graph, node, starts[-1], arrived)
@@ -171,10 +196,24 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
             f"the picture would have {len(boxes):,} boxes; give parts of the computation names, "
             'using `with scope("..."):`, so that they fold, or save it as .json'
         )
+    uses = Counter(wire.source for wire in wires.values())
+    for wire in wires.values():  # what only a part uses stands in the same frame
+        leaf, target = boxes[wire.source], boxes[wire.target]
+        if target.kind == "folded" and leaf.kind == "value" and uses[leaf.id] == 1:
+            boxes[leaf.id] = replace(leaf, cluster=target.cluster)
     for id, edges in joint.items():
         if len(edges) > 1:
-            wires[id] = replace(wires[id], edges=tuple(edges))
-    return Diagram(graph, parts, tuple(boxes.values()), tuple(wires.values()), tuple(elements))
+            wires[id] = replace(wires[id], edges=tuple(edge for _, edge in edges))
+        if edges[0][0] >= 0:
+            by_repeat: dict[int, list[Edge]] = {}
+            for k, edge in edges:
+                by_repeat.setdefault(k, []).append(edge)
+            whole = wires[id].edges
+            several = (
+                replace(wires[id], edges=tuple(some), whole=whole) for some in by_repeat.values()
+            )
+            wires[id] = replace(wires[id], repeats=tuple(several))
+    return Diagram(graph, folded, tuple(boxes.values()), tuple(wires.values()), tuple(elements))
 
 
 def slot(graph: Computation, node: Node, edge: Edge) -> str:
@@ -276,33 +315,6 @@ def gradient_ink(node: Node) -> str:
     if node.state in (State.NAN, State.INFINITE):
         return MAGENTA
     return BLUE if node.state.arrives else GREY
-
-
-def part_box(graph: Computation, part: Part) -> Box:
-    """The box of a folded part, with what is in it as tooltip."""
-    nodes = [graph.nodes[i] for i in part.members]
-    ops = sum(node.op is not None for node in nodes)
-    parameters = sum(node.kind == "parameter" for node in nodes)
-    lines = [
-        *part.lines,
-        counted(ops, "op") + (f", {counted(parameters, 'parameter')}" if parameters else ""),
-    ]
-    blocks = [[node for i in block if (node := graph.nodes[i]).op] for block in part.blocks]
-    ends = [block[-1] for block in blocks]
-    sizes = [
-        "" if end.gradient is None else f"|gradient| {size_text(end.state, norm(end.gradient))}"
-        for end in ends
-    ]
-    if len(sizes) > 1 and all(sizes):
-        lines.append(f"{sizes[0]} … {sizes[-1].removeprefix('|gradient| ')}")
-    known = [f"{name}: {size}" for name, size in zip(part.names, sizes, strict=True) if size]
-    tooltip = "\n".join((*part.lines, *known))
-    return Box(part.id, tuple(lines), "folded", OP, tooltip, cluster=part.scope)
-
-
-def counted(n: int, what: str) -> str:
-    """So many things, in words."""
-    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def node_text(node: Node) -> str:

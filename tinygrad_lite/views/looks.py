@@ -20,6 +20,7 @@ set of paths on the same boxes as the gradient's size is drawn here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from ..drawing.picture import (
     MAGENTA,
     ORANGE,
     PALE,
+    PARAMETER,
     Arrow,
     Direction,
     Entry,
@@ -42,9 +44,11 @@ from ..recorded.states import APPEARANCE, State, size_text
 from ..text import number, oneline
 from .boxes import Diagram, Wire
 from .numbers import are_few
+from .repeats import SharesOf, repeat_of
 from .text_tree import cotangent_note, text_tree
 
 ORDER = list(State)
+LONG = 20  # boxes in a row, from which on leaves stand beside their ops
 THROUGH, OVER = BLUE, ORANGE  # the routes
 LOOKS = {
     State.NAN: Look(2.5, MAGENTA, head="back"),
@@ -80,9 +84,11 @@ def picture(
     look: Callable[[Wire], Look] | None = None,
     legend: Sequence[Entry] = (),
     caption: str = "",
+    share: SharesOf | None = None,
 ) -> Picture:
     """The drawing of a diagram. `look` and `legend` replace those of the gradient's norm;
-    `scale` is that of its widths, by default the one that fits this picture."""
+    `scale` is that of its widths, by default the one that fits this picture; `share` is that of
+    some edges in a flow."""
     if direction not in ("LR", "TB"):
         raise ValueError(f"the direction is 'LR' or 'TB', but got {direction!r}")
     graph, wires = diagram.graph, diagram.wires
@@ -95,19 +101,75 @@ def picture(
         def look(wire: Wire) -> Look:
             return gradient_look(wire, shared)
 
-    arrows = (
-        Arrow(w.id, w.source, w.target, look(w), tooltip(w, graph), w.slot, 4 if w.main else 1)
+    arrows = [
+        Arrow(
+            w.id,
+            w.source,
+            w.target,
+            repeated(w, look),
+            tooltip(w, graph),
+            w.slot,
+            4 if w.main else 1,
+        )
         for w in wires
-    )
+    ]
+    if diagram.folding or longest_row(diagram) > LONG:
+        arrows = arranged(diagram, arrows)
     return Picture(
         boxes=diagram.boxes,
         arrows=tuple(arrows),
         title=f"How {output} was computed",
-        description=text_tree(graph),
+        description=text_tree(graph, diagram.folding),
         caption=f"{caption} {folding_note(diagram)}".strip(),
         legend=tuple(legend),
         direction=direction,
+        repeats={unit.id: repeat_of(diagram, unit, share) for unit in diagram.folding.units},
     )
+
+
+def longest_row(diagram: Diagram) -> int:
+    """How many boxes stand one after the other, at most."""
+    rows: dict[str, int] = {}
+    for wire in diagram.wires:  # in the order of their targets
+        rows[wire.target] = max(rows.get(wire.target, 0), rows.get(wire.source, 0) + 1)
+    return max(rows.values(), default=0)
+
+
+def arranged(diagram: Diagram, arrows: Sequence[Arrow]) -> list[Arrow]:
+    """The arrows of a folded picture: what carries the stream is straight; a parameter that is
+    used once stands beside its op; in a unit no number is said twice."""
+    used = Counter(arrow.source for arrow in arrows)
+    box = {x.id: x for x in diagram.boxes}
+    beside: dict[str, str] = {}  # which leaf stands beside an op: a parameter rather than an input
+    for wire in sorted(diagram.wires, key=lambda wire: box[wire.source].fill != PARAMETER):
+        same = box[wire.source].cluster == box[wire.target].cluster
+        if not wire.main and used[wire.source] == 1 and same and box[wire.source].kind == "value":
+            beside.setdefault(wire.target, wire.id)
+    out: dict[str, set[str]] = {}
+    for arrow in arrows:
+        out.setdefault(arrow.source, set()).add(arrow.look.label)
+    made = []
+    for wire, arrow in zip(diagram.wires, arrows, strict=True):
+        known = wire.main and wire.repeats and out.get(wire.target) == {arrow.look.label}
+        hangs = beside.get(wire.target) == wire.id
+        if known or (hangs and wire.repeats and box[wire.source].below):
+            arrow = replace(arrow, look=replace(arrow.look, label=""))
+        weight = 40 if wire.main and not wire.skip else 1
+        made.append(replace(arrow, weight=weight, hangs=hangs))
+    return made
+
+
+def repeated(wire: Wire, look: Callable[[Wire], Look]) -> Look:
+    """How a wire looks; of one that is repeated, as in the repeat with the median number, which
+    stands before the least and the largest."""
+    if not wire.repeats:
+        return look(wire)
+    looks = sorted(map(look, wire.repeats), key=lambda x: x.amount)
+    looks = [x for x in looks if x.label] or looks
+    middle, least, most = looks[len(looks) // 2], looks[0].label, looks[-1].label
+    if least == most:
+        return middle
+    return replace(middle, label=f"{middle.label}\n{least} … {most}")
 
 
 # Words
@@ -156,10 +218,9 @@ def gradient_caption(diagram: Diagram, output: str) -> str:
 
 def folding_note(diagram: Diagram) -> str:
     """The caption's sentence about folding."""
-    if diagram.parts:
-        inside = sum(len(part.members) for part in diagram.parts)
-        n = len(diagram.graph)
-        return f"{inside:,} of {n:,} nodes are folded (fold=False draws them all)."
+    folded, n = diagram.folding, len(diagram.graph)
+    if folded:
+        return f"{folded.hidden:,} of {n:,} nodes are folded (fold=False draws them all)."
     if len(diagram.boxes) > VISIBLE:
         return f"{len(diagram.boxes):,} boxes; parts computed in a scope would fold."
     return ""
@@ -188,7 +249,7 @@ def gradient_look(wire: Wire, scale: Scale) -> Look:
     label = ", ".join(filter(None, (label, *hidden)))
     if wire.value is not None and are_few(wire.value.value):
         label = ""  # its box says the same
-    return replace(look, label=label, slope=wire.slope)
+    return replace(look, label=label, slope=wire.slope, amount=wire.magnitude)
 
 
 def gradient_legend(wires: Sequence[Wire], scale: Scale) -> list[Entry]:

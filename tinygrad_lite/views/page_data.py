@@ -217,10 +217,10 @@ def views_of(graph: Computation) -> list[dict[str, Any]]:
     """The picture of the graph as `.save("g.svg")` draws it, and the one folded (or
     unfolded) instead, if that is another; with what stands where in them."""
     shown = [diagram(graph)]
-    folded = bool(shown[0].parts)
+    folded = bool(shown[0].folding)
     if not folded or len(graph) <= DRAWN:
         other = diagram(graph, not folded)
-        shown += [other] if bool(other.parts) != folded else []
+        shown += [other] if bool(other.folding) != folded else []
     return list(map(view, shown))
 
 
@@ -228,7 +228,7 @@ def view(shown: Diagram) -> dict[str, Any]:
     """One picture of the graph, and the ids of the elements for each node and edge."""
     return {
         "svg": svg(picture(shown)),
-        "folded": bool(shown.parts),
+        "folded": bool(shown.folding),
         "nodes": shown.elements,
         "edges": {f"{e.target}-{e.slot}": wire.id for wire in shown.wires for e in wire.edges},
     }
