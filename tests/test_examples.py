@@ -12,6 +12,7 @@ import scipy.fft
 from conftest import code_lines, require
 
 import tinygrad_lite as tl
+from tinygrad_lite.drawing.svg import extent
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -63,6 +64,12 @@ PRINTS = {
         "43   +15.9%             +16.0%",
         "over all 50 is 0.76",
     ],
+    "large_nets": [
+        "50 blocks. On its way back the gradient grows 27-fold, from 1.58 after block 50",
+        "It vanishes 17 steps back: after step 83 next to nothing is left.",
+        "largest in mlp of block 1 (+74 %)",
+        "Softmax of block 4 opposes most",
+    ],
     "denoise": ["DCT 8x8               2"],
     "learned_denoise": ["waves learned          "],
     "skip_or_not": [
@@ -99,6 +106,14 @@ PICTURES = {
         "deep_branches.svg",
         "deep_depths.png",
     },
+    "large_nets": {
+        "residual.svg",
+        "recurrent.svg",
+        "transformer.svg",
+        "transformer_flow.svg",
+        "u_net.svg",
+        "cnn.svg",
+    },
     "denoise": {"denoise.png"},
     "learned_denoise": {"learned_waves.png", "learned_denoise.png", "learned_denoise.npz"},
     "skip_or_not": {"skip_or_not.png", "skip_or_not_three.svg", "skip_or_not_twenty.svg"},
@@ -108,7 +123,7 @@ PICTURES = {
 SIGNATURE = {".svg": b"<svg", ".png": b"\x89PNG", ".npz": b"PK"}
 
 
-QUICK = ("nand", "layer", "skip_networks")  # the others take seconds each
+QUICK = ("nand", "layer", "skip_networks", "large_nets")  # the others take seconds each
 
 
 @pytest.mark.parametrize(
@@ -137,6 +152,13 @@ def test_example_runs_prints_and_draws(name, tmp_path):
     assert {path.name for path in written} == PICTURES[name]
     assert set((tmp_path / "pictures").glob("*")) == set(written)
     for path in written:
+        if name == "large_nets":  # each is one picture for a slide, and the one in the gallery
+            width, height = extent(path.read_text(encoding="utf-8"))
+            assert width <= 1600
+            assert height <= 1000
+            assert path.read_bytes() == (EXAMPLES / "gallery" / path.name).read_bytes(), (
+                "out of date: run examples/large_nets.py --out examples/gallery"
+            )
         assert SIGNATURE[path.suffix] in path.read_bytes()[:1000], path
 
 
