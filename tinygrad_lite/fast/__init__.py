@@ -27,7 +27,6 @@ from ..recorded import rerun
 from ..tensor import Data, Tensor
 from . import apply, convolve, deferred, functions, remake, update, walk
 
-
 passes_plainly = rerun.passes
 
 
