@@ -52,6 +52,7 @@ LAYERS = [
     "drawing/",
     "views/",
     "insight/",
+    "pytorch.py",
     "script.py",
     "target.py",
     "cli.py",

@@ -10,6 +10,7 @@ calculus  calculus.py (grad and its kin), checking.py (rules held to finite diff
 data      recorded/, stepping/ (what was computed)
 views     drawing/ (pictures and pages; knows nothing of tensors), views/ (how the data looks)
 question  insight/ (graph, steps, paths, flow, profile, compare, what_if, History)
+import    pytorch.py (models of PyTorch brought in)
 command   script.py, target.py (a user's script, and a tensor in it), cli.py
 """
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .insight.stepper import source_lines as source_lines
     from .insight.stepper import steps as steps
     from .insight.what_if import what_if as what_if
+    from .pytorch import from_torch as from_torch
     from .recorded.program import program as program
     from .recorded.replay import ReplayWarning as ReplayWarning
     from .recorded.replay import replay as replay
@@ -58,6 +60,7 @@ _LAZY = {
     "check": "checking",
     "compare": "insight.comparing",
     "flow": "insight.flows",
+    "from_torch": "pytorch",
     "graph": "insight.graphs",
     "path_classes": "insight.classes",
     "paths": "insight.paths",

@@ -86,7 +86,7 @@ def loses_gradient(x: Any) -> bool:
 
 def describe(value: Any) -> str:
     """What an error calls a value: its name, or its dtype, and its shape."""
-    shape, dtype = value._array.shape, value._array.dtype
+    shape, dtype = value.form
     if value._name:
         return f"{label(value._name)} {shape}"
     return f"{'an' if dtype.kind == 'i' else 'a'} {dtype} tensor of shape {shape}"

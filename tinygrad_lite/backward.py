@@ -64,7 +64,7 @@ def store(found: dict[Value, Any]) -> None:
 
 def arrays_of(node: Value) -> tuple[Any, tuple[Any, ...]]:
     """A node's result and inputs, as a rule is given them to compute a gradient."""
-    return node._array, node.arrays
+    return node.operands
 
 
 def messages(
@@ -87,14 +87,13 @@ def messages(
     while frontier:
         node = heappop(frontier)[1]
         g = cotangents.pop(node)
-        silent = True
+        slot = None
         for slot, x, part in contributions(node, g, operands=operands, within=within):
-            silent = False
             yield node, g, slot, part
             if x not in cotangents:
                 heappush(frontier, (-x.index, x))
             cotangents[x] = cotangents[x] + part if x in cotangents else part
-        if silent:
+        if slot is None:
             yield node, g, None, None
 
 
@@ -112,8 +111,7 @@ def contributions(
     for slot, x in enumerate(node.inputs):
         if not (isinstance(x, Value) and x._requires_grad and (within is None or x in within)):
             continue
-        rule = op.rule(slot)
-        if rule is None:
+        if (rule := op.rule(slot)) is None:
             raise missing_rule(op, slot)
         if rule is blocked:
             part: Any = np.zeros_like(x._array)[()]
@@ -134,7 +132,7 @@ def to_input(part: Any, x: Value, node: Any) -> Any:
     Raises: TypeError if it is no array of real numbers; ValueError if the shape of x cannot
     have been broadcast to its shape.
     """
-    shape, dtype = x._array.shape, x._array.dtype
+    shape, dtype = x.form
     part = np.asarray(part, dtype)[()] if isinstance(part, (int, float)) else part
     foreign = isinstance(part, (np.ma.MaskedArray, np.matrix))
     holds_numbers = isinstance(part, (Value, np.generic, np.ndarray)) and not foreign

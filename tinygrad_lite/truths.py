@@ -69,8 +69,9 @@ def digest(array: Any) -> tuple[Any, ...]:
     return array.shape, array.dtype.str, blake2b(array.tobytes()).digest()
 
 
-def note(t: Value, read: Callable[[Any], Any] = bool) -> None:
-    """Note what is read of a Tensor, its truth or its values, on what it was computed from."""
+def note(t: Value, read: Callable[[Any], Any] = bool, line: tuple[str, int] | None = None) -> None:
+    """Note what is read of a Tensor, its truth or its values, on what it was computed from; on the
+    line that runs, if none is given."""
     if not CONTEXT.get().recording:
         return
     inner, waiting = {t} if t.op is not None else set(), [t]
@@ -93,7 +94,7 @@ def note(t: Value, read: Callable[[Any], Any] = bool) -> None:
     frame: Any = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
-    line = frame.f_code.co_filename, frame.f_lineno
+    line = line or (frame.f_code.co_filename, frame.f_lineno)
     recipe = tuple((v.op, v.params, operands(v)) for v in ops)
     leaves = tuple(x._array if x.op is None else None for x in values)
     known = tuple(map(ref, values))

@@ -72,6 +72,9 @@ class Value(Carrier):
     data: Any = property(lambda self: self._array)
     name: Any = property(lambda self: self._name)
     requires_grad: Any = property(lambda self: self._requires_grad)
+    # What the reverse pass reads of a value, so that one may have it without holding an array.
+    form: Any = property(lambda self: (self._array.shape, self._array.dtype))
+    operands: Any = property(lambda self: (self._array, self.arrays))
 
     def record(
         self,

@@ -30,16 +30,18 @@ def leaf_gradients(
         return cotangents
     while frontier:
         node: Any = heappop(frontier)[1]
-        g, op, out = cotangents.pop(node), node.op, node._array
+        g, op = cotangents.pop(node), node.op
         if ends and node in ends:
             found[node] = g
         foreign = op.foreign
         if foreign and g.__class__ is ndarray:
             g.setflags(write=False)  # other inputs may be sent it too
-        arrays, params, inlined = node.arrays, node.params, not op.sequence
-        count = -1 if params else len(arrays)
-        if count == 2:
-            first, second = arrays
+        params, inlined = node.params, not op.sequence
+        if inlined:
+            out, arrays = node._array, node.arrays
+            count = -1 if params else len(arrays)
+            if count == 2:
+                first, second = arrays
         sent: Any = (
             zip(node.inputs, op.rules)  # noqa: B905 (strict=True takes 0.1 us more)
             if inlined

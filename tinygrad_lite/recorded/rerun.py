@@ -30,7 +30,6 @@ class Stopped(Op):
     """An op through some slots of which no gradient passes; its values are those of `whole`."""
 
     def __init__(self, whole: Op, slots: Iterable[int]) -> None:
-        vars(self).update(vars(whole))
         self.whole, self.stopped = whole, frozenset(slots)
         self.linear = self.elementwise = self.batched = False
         if self.sequence:
@@ -39,6 +38,13 @@ class Stopped(Op):
             self.rules = [
                 self.cut(i) if i in self.stopped else r for i, r in enumerate(whole.rules)
             ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    def compute(self, *arrays: Any, **static: Any) -> Any:
+        """What `whole` gives."""
+        return self.whole.compute(*arrays, **static)
 
     def cut(self, slot: int) -> Any:
         """The rule of a slot that is stopped."""

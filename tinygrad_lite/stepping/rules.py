@@ -65,14 +65,14 @@ def formulas(op: Op, names: Sequence[str], arguments: Arguments) -> Callable[[in
             return Formula("0 (blocked: this derivative is 0 wherever it exists)")
         words = " ".join((inspect.getdoc(rule) or "").split())
         if template := template_of(op, slot):
-            own = [*names[:2], names[2 + slot]] if op.sequence else names
+            own = [*names[:2], names[2 + slot]] if is_list(op) else names
             return Formula(given(op, template, own, arguments), (), words, code_of(rule))
         place = f"[{slot}]" if op.sequence else ""
         if found := derived(rule):
             *where, result = found
             result = f"({result}){place}" if op.sequence else result
             return Formula(result, tuple(where), words, code_of(rule))
-        name = op.inputs[0 if op.sequence else slot]
+        name = op.inputs[0 if is_list(op) else slot]
         result = f"the vjp of {op.name} with respect to {name}{place}, at g"
         return Formula(result, (), words, code_of(rule))
 
@@ -89,7 +89,12 @@ def template_of(op: Op, slot: int) -> str | None:
             f"op {op.name}: formula= is one text, or one for each of {', '.join(op.inputs)}, but "
             f"is {op.formula!r}"
         )
-    return op.formula[0 if op.sequence else slot]
+    return op.formula[0 if is_list(op) else slot]
+
+
+def is_list(op: Op) -> bool:
+    """Whether an op's inputs are a list with one name; those of a sequence op may have several."""
+    return op.sequence and len(op.inputs) == 1
 
 
 def given(op: Op, template: str, names: Sequence[str], arguments: Arguments) -> str:
@@ -150,13 +155,18 @@ def shown(params: Mapping[str, Any]) -> dict[str, str]:
     return {name: text if len(text := brief(x)) < 24 else name for name, x in params.items()}
 
 
-@lru_cache(maxsize=4096)
 def code_of(rule: Any) -> str:
     """A rule as it is written, empty where its source cannot be read."""
-    tree = definition(rule.__code__) if hasattr(rule, "__code__") else None
+    return source_of(rule.__code__) if hasattr(rule, "__code__") else ""
+
+
+@lru_cache(maxsize=4096)
+def source_of(code: CodeType) -> str:
+    """The lambda or def that `code` was compiled from, as it is written; else empty."""
+    tree = definition(code)
     if tree is None:
         return ""
-    source = "".join(linecache.getlines(rule.__code__.co_filename))
+    source = "".join(linecache.getlines(code.co_filename))
     return textwrap.dedent(ast.get_source_segment(source, tree, padded=True) or "")
 
 
