@@ -281,7 +281,7 @@ def test_the_largest_paths_are_listed_but_not_grouped(folder, capsys):
     ("words", "said"),
     [
         ("graph x.py:y --html p.svg", "argument --html: the name of a page ends in .html, but got"),
-        ("flow x.py:y -o p.svg --html p.html", "not allowed with argument -o/--output"),
+        ("flow x.py:y -o p.svg --html p.html", "not allowed with argument -o"),
         ("flow x.py:y --json -o p.svg", "not allowed with argument --json"),
         ("graph x.py:y --rate 3", "unrecognized arguments: --rate 3; see tinygrad-lite --help"),
         ("graph x.py:y --direction up", "invalid choice: 'up'"),

@@ -749,3 +749,75 @@ def test_a_model_on_a_gpu_is_brought_to_the_host():
     model.conv1.weight.data.add_(1e-9)
     with pytest.raises(RuntimeError, match="was changed"):
         y.backward()
+
+
+# The commands
+
+
+SCRIPT = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x, shift=0):
+        h = torch.tanh(self.first(x))
+        return {"logits": self.second(h) + shift, "hidden": [h]}
+
+
+two, one = Two(), nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+x, batch, wide = torch.randn(5, 3), {"shift": torch.randn(2)}, torch.randn(5, 4)
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """What a command prints on standard output and error, and its exit status."""
+    from tinygrad_lite.cli import main
+
+    (tmp_path / "net.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+
+    def run(text):
+        status = main(text.split())
+        return (*capsys.readouterr(), status)
+
+    return run
+
+
+def test_a_command_takes_a_module(command):
+    printed, _, status = command("flow net.py:two --inputs x --output logits --wrt first.weight")
+    assert status == 0
+    assert "the flow of the gradient of sum(two.logits) to first.weight" in printed
+    assert "second" in command("profile net.py:two --inputs x batch['shift'] --output logits")[0]
+    assert "|gradient|" in command("paths net.py:one --inputs x --wrt 0.weight")[0]
+    assert "0.weight" in command("compare net.py:one one --inputs x")[0]
+    assert "hidden.0" in command("graph net.py:two --inputs x --output hidden.0")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("graph net.py:one", "one is a module of PyTorch; say which tensors"),
+        ("graph net.py:x --inputs x", "--inputs is for a torch.nn.Module, and x in net.py is none"),
+        ("graph net.py:two --inputs x", "two gave logits, hidden.0; say which, as in --output lo"),
+        ("graph net.py:two --inputs x --output no", "no output 'no', but logits, hidden.0"),
+        ("graph net.py:one --inputs y", "net.py left nothing under the name y"),
+    ],
+)
+def test_a_mistake_with_a_module_is_one_sentence(command, text, told):
+    _, error, status = command(text)
+    assert (status, error.count("\n")) == (2, 1)
+    assert told in error
+
+
+def test_an_error_in_a_module_is_shown_as_python_would(command):
+    with pytest.raises(SystemExit, match="shapes cannot be multiplied") as caught:
+        command("graph net.py:one --inputs wide")
+    assert "tinygrad_lite" not in str(caught.value)

@@ -101,12 +101,23 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
             help="a script or notebook, and a tensor in it: net.py:loss, 'net.py:out[\"y\"]'",
         )  # fmt: skip
         target.completer = complete_target  # type: ignore[attr-defined]  # for argcomplete
+        sub.add_argument(
+            "--inputs", metavar="NAME", nargs="+", default=[],
+            help="where FILE.py:NAME is a torch.nn.Module: the tensors of the script to call it on",
+        )  # fmt: skip
+        sub.add_argument(
+            "--output", metavar="KEY", dest="key",
+            help="which of the outputs of a module, as logits or hidden.0; a file is -o's",
+        )  # fmt: skip
         instead = sub.add_mutually_exclusive_group()
         for flags, keywords in (*options, *(DRAWN if issubclass(result, Drawing) else ())):
             (instead if "--json" in flags else sub).add_argument(*flags, **keywords)
         kinds = ", ".join(result.suffixes)
         instead.add_argument(
-            "-o", "--output", metavar="FILE", help=f"write a file instead, by its suffix: {kinds}"
+            "-o",
+            metavar="FILE",
+            dest="output",
+            help=f"write a file instead, by its suffix: {kinds}",
         )
         instead.add_argument(
             "--html", metavar="FILE.html", dest="output", type=page_name,
@@ -204,7 +215,7 @@ WRT = option("--wrt", "what the gradient travels to, by its name (default: every
 )  # fmt: skip
 def show_graph(args: Namespace) -> None:
     """Show what a tensor was computed from, and its gradients."""
-    ((tensor, names),) = tensors_at([args.target], args.rest)
+    ((tensor, names),) = tensors_at([args.target], args.rest, args.inputs, args.key)
     if args.gradient and tensor.requires_grad:
         take_ones(tensor, args.target)
     report(args, [graph(tensor, names=names)])
@@ -299,7 +310,7 @@ def show_compare(args: Namespace) -> None:
     file, _ = split_target(args.target)
     others = [f"{file}:{other}" if links(other) else other for other in args.others]
     targets = (args.target, *others)
-    found = tensors_at(targets, args.rest)
+    found = tensors_at(targets, args.rest, args.inputs, args.key)
     outputs, called = tuple(y for y, _ in found), [Names([y], names) for y, names in found]
     own = all(hasattr(y, "cotangent") for y in outputs)
     summed = [take_ones(y, target) for y, target in zip(outputs, targets, strict=True)]
@@ -318,7 +329,7 @@ def show_compare(args: Namespace) -> None:
 )  # fmt: skip
 def show_steps(args: Namespace) -> None:
     """Step forth and back through a computation, op by op."""
-    ((tensor, names),) = tensors_at([args.target], args.rest)
+    ((tensor, names),) = tensors_at([args.target], args.rest, args.inputs, args.key)
     if tensor.requires_grad:
         take_ones(tensor, args.target)  # the steps say of what the gradients are
     found = steps(tensor, check=args.check, names=names)
@@ -332,7 +343,7 @@ def show_steps(args: Namespace) -> None:
 def answer(args: Namespace, ask: Callable[[Tensor, list[Tensor], Names], Sequence[Any]]) -> None:
     """Ask something of the tensor at the target, with respect to the values that are meant; if
     ones were taken for its cotangent, the answers are said to be those of its sum."""
-    ((tensor, variables),) = tensors_at([args.target], args.rest)
+    ((tensor, variables),) = tensors_at([args.target], args.rest, args.inputs, args.key)
     summed, names = take_ones(tensor, args.target), Names([tensor], variables)
     found = ask(tensor, ends(tensor, names, getattr(args, "wrt", None)), names)
     summed = summed and not getattr(args, "loss", None)

@@ -15,11 +15,19 @@ from glob import escape, glob
 from itertools import islice
 from pathlib import Path
 from symtable import Function, SymbolTable, symtable
+from traceback import walk_tb
 from typing import Any
 
 from .insight.stepper import source_lines
 from .recorded.names import is_closed
-from .script import forget_modules, kept_locals, run_script, sources
+from .script import (
+    PACKAGE,
+    forget_modules,
+    kept_locals,
+    run_script,
+    script_traceback,
+    sources,
+)
 from .tensor import Tensor
 
 NAMELESS = ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr")  # as symtable calls them
@@ -27,10 +35,14 @@ Way = list[tuple[str, Any]]  # what each link of a name leads to, behind the tex
 
 
 def tensors_at(
-    targets: Sequence[str], arguments: Sequence[str]
+    targets: Sequence[str],
+    arguments: Sequence[str],
+    inputs: Sequence[str] = (),
+    key: str | None = None,
 ) -> list[tuple[Tensor, dict[str, Any]]]:
     """The tensor of each ``FILE.py:NAME``, and the variables beside it, then those of its script;
-    a script that comes twice is run once."""
+    a script that comes twice is run once. A module of PyTorch is called on the `inputs`, which are
+    names too, and gives the output with this key."""
     places = [(Path(file), name) for file, name in map(split_target, targets)]
     loaded, ran = set(sys.modules), dict[Path, tuple[dict[str, Any], dict[str, Any]]]()
     for path, _ in places:
@@ -49,8 +61,66 @@ def tensors_at(
         beside = kept.get(variable, {}) if variable not in left else {}
         names = beside | {k: x for k, x in left.items() if k not in beside}
         public = {k: x for k, x in names.items() if not k.startswith("_")}
-        found.append((tensor_named(name, names, path), public))
+        at = value_named(name, names, path)
+        if is_module(at):
+            at = output_of(at, name, [value_named(x, names, path) for x in inputs], key)
+        elif inputs or key is not None:
+            option = "--inputs" if inputs else "--output"
+            raise ValueError(f"{option} is for a torch.nn.Module, and {name} in {path} is none")
+        found.append((the_tensor(at, name, names, path), public))
     return found
+
+
+def is_module(x: Any) -> bool:
+    """Whether it is a module of PyTorch, which is not loaded to see that it is none."""
+    return "torch" in sys.modules and isinstance(x, sys.modules["torch"].nn.Module)
+
+
+def output_of(model: Any, name: str, inputs: Sequence[Any], key: str | None) -> Tensor:
+    """What a module of PyTorch gives for some inputs, or one of its outputs. Raises: ValueError if
+    it is not called, cannot be taken in, or has no such output; SystemExit if it fails."""
+    from .pytorch import from_torch
+
+    if not inputs:
+        raise ValueError(
+            f"{name} is a module of PyTorch; say which tensors of the script to call it on, as in "
+            "--inputs x"
+        )
+    try:
+        result = from_torch(model, *inputs)
+    except Exception as error:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            raise ValueError(f"{name}: {error}") from None
+        raise SystemExit(script_traceback(error)) from None
+    outputs = dict(outputs_in(result))
+    if key is None and len(outputs) != 1:
+        raise ValueError(
+            f"{name} gave {', '.join(outputs)}; say which, as in --output {next(iter(outputs))}"
+        )
+    if key is not None and key not in outputs:
+        raise ValueError(f"{name} gave no output {key!r}, but {', '.join(filter(None, outputs))}")
+    found = outputs[key] if key is not None else next(iter(outputs.values()))
+    if found.name is None:
+        found.name = f"{name}.{key}" if key else name
+    return found
+
+
+def outputs_in(result: Any, way: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The Tensors in what a model gave, by keys, numbers and names of fields, joined by dots."""
+    match result:
+        case Tensor():
+            yield way, result
+            return
+        case dict():
+            pairs = list(result.items())
+        case list() | tuple() if not hasattr(result, "_fields"):
+            pairs = list(enumerate(result))
+        case _:
+            fields = getattr(result, "_fields", None) or getattr(result, "__dict__", {})
+            pairs = [(field, getattr(result, field)) for field in fields]
+    for key, part in pairs:
+        yield from outputs_in(part, f"{way}.{key}" if way else str(key))
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -95,18 +165,35 @@ def variable_of(name: str) -> str:
 
 def tensor_named(name: str, names: dict[str, Any], path: Path) -> Tensor:
     """The tensor a script left under a name."""
-    way: Way = [("", names)]
+    return the_tensor(value_named(name, names, path), name, names, path)
+
+
+def value_named(name: str, names: dict[str, Any], path: Path) -> Any:
+    """What a script left under a name."""
+    found: Way = []
     try:
-        for link in links(name):
-            way.append((ast.get_source_segment(name, link) or "", follow(link, way[-1][1])))
+        return way_to(name, names, found)[-1][1]
     except Exception:  # of whatever kind: a property may raise any
-        hint = (len(way) == 1 and place_in_function(name, path)) or tensors_near(name, way)
+        hint = (len(found) == 1 and place_in_function(name, path)) or tensors_near(name, found)
         raise ValueError(f"{path} left nothing under the name {name}{hint}") from None
-    found = way[-1][1]
+
+
+def the_tensor(found: Any, name: str, names: dict[str, Any], path: Path) -> Tensor:
+    """What a script left under a name, if it is a tensor."""
     if isinstance(found, Tensor):
         return found
     what = f"{name} in {path} is not a Tensor but {type(found).__name__}"
-    raise ValueError(f"{what}{tensors_near(name, way)}")
+    raise ValueError(f"{what}{tensors_near(name, way_to(name, names, []))}")
+
+
+def way_to(name: str, names: dict[str, Any], way: Way) -> Way:
+    """What each link of a name leads to, added to `way` as far as it goes."""
+    way.append(("", names))
+    if not links(name):
+        raise ValueError(name)
+    for link in links(name):
+        way.append((ast.get_source_segment(name, link) or "", follow(link, way[-1][1])))
+    return way
 
 
 def follow(link: ast.expr, x: Any) -> Any:
