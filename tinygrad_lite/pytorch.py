@@ -575,10 +575,12 @@ class Lent(Tensor):
 
     @data.setter
     def data(self, new: Any) -> None:
-        raise TypeError(
-            f"{describe(self)} is of a PyTorch model, which would not notice new data; change it "
-            "there and run from_torch again, or replay(y, {name: array})"
-        )
+        if hasattr(self, "lender"):
+            raise TypeError(
+                f"{describe(self)} is of a PyTorch model, which would not notice new data; change "
+                "it there and run from_torch again, or replay(y, {name: array})"
+            )
+        Tensor.data.__set__(self, new)  # type: ignore[attr-defined]
 
     @property
     def form(self) -> Any:
@@ -893,6 +895,7 @@ class TorchOp(Op):
 
     # What all of them have: there may be thousands, so that each is made of little.
     sequence, foreign, linear, elementwise, batched = True, False, False, False, False
+    shares = True  # what it gives may share memory with what it is given
     shapes, static = None, ()
     signature = inspect.signature(lambda arrays: None)
     node: Any = None  # PyTorch's

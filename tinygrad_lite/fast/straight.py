@@ -121,6 +121,11 @@ class Line:
         return 0 if self.shape is None else math.prod(self.shape) * int(self.dtype.itemsize)
 
 
+def is_foreign(op: Any) -> bool:
+    """Whether an op, or a rule, may hold what it is given, or give what it was given."""
+    return op.foreign or getattr(op, "shares", False)
+
+
 class Stub(Value):
     """What a value is in errors, without its numbers."""
 
@@ -155,7 +160,7 @@ class Tape:
         if constant and len(constant) == len(places):
             self.constants[place], known, places, function = array, (), [], None
         shape, dtype = getattr(array, "shape", None), getattr(array, "dtype", None)
-        foreign = function is not None and (op or function).foreign
+        foreign = function is not None and is_foreign(op or function)
         line = Line(place, op, function, known, places, shape, dtype, v.params, foreign)
         self.lines.append(line)
 
@@ -230,7 +235,7 @@ class CalledRule:
 
     def __init__(self, node: Value, slot: int) -> None:
         op: Any = node.op
-        self.rule, self.params, self.foreign = op.rule(slot), node.params, op.foreign
+        self.rule, self.params, self.foreign = op.rule(slot), node.params, is_foreign(op)
         self.slot, self.node, self.x = slot, Stub(node), Stub(node.inputs[slot])
 
     def __call__(self, g: Any, out: Any, *inputs: Any) -> Any:
