@@ -17,7 +17,7 @@ def main(arguments=None):
         "--quick", action="store_true", help="small and few: are the gradients right?"
     )
     parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "history"]
-    parts += ["growth", "conv"]
+    parts += ["growth", "conv", "from_torch"]
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
     )
@@ -62,6 +62,8 @@ def main(arguments=None):
         histories(*(([*measure.TRAINED][:1], 1) if options.quick else (measure.TRAINED, 15)))
     if "growth" in options.only:
         growth([100, 200] if options.quick else [1000, 2000, 4000, 8000, 16000])
+    if "from_torch" in options.only and "PyTorch" in measure.installed():
+        networks(1 if options.quick else 15)
 
 
 def scale_of(name, quick):
@@ -210,6 +212,28 @@ def histories(names, rounds):
     )
     columns = ["one step", "recorded", "half of the rounds"]
     table("A step of training that History records: time over a plain step's", columns, rows)
+
+
+def networks(rounds):
+    """What networks of PyTorch cost as graphs of ours."""
+    from .networks import NETWORKS
+
+    rows = (
+        (
+            name,
+            [
+                f"{theirs:.0f} MB",
+                f"{ours / theirs:.2f}",
+                f"{ms:.0f} ms",
+                *(f"{r:.2f}" for r in ratios),
+            ],
+        )
+        for name in NETWORKS
+        for ours, theirs, ms, *ratios in [measure.imported(name, rounds)]
+    )
+    columns = ["PyTorch's peak", "ours over it", "its forward and backward", "ours over it"]
+    columns += ["our backward over its", "ours with check=True", "flow over our backward"]
+    table("Networks of PyTorch, brought in by from_torch", columns, rows)
 
 
 def growth(sizes):

@@ -384,3 +384,73 @@ def question(shape, name, sizes):
         y = SHAPES[shape](tl, x, n).sum()
         times.append(timed(lambda y=y, x=x: QUESTIONS[name](tl, y, x), 1))
     return times
+
+
+def imported(name, rounds):
+    """What a network of PyTorch costs as a graph of ours, over what it costs PyTorch: peak memory,
+    forward and backward, backward alone, with the check of the gradients too; and the flow to its
+    first parameter over our backward."""
+    here = f"from benchmarks.measure import imported_peak as f; print(f({name!r}, "
+    ours, theirs = (in_fresh_process(f"{here}{which}))")[0] for which in (True, False))
+    code = f"from benchmarks.measure import imported_here as f; print(*f({name!r}, {rounds}))"
+    return ours, theirs, *in_fresh_process(code)
+
+
+def network_steps(name, check=False):
+    """PyTorch's forward and backward of a network, and ours, each as a pair of functions."""
+    import torch
+
+    from tinygrad_lite import from_torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    from .networks import NETWORKS
+
+    model, x = NETWORKS[name]()
+
+    def backward(y):
+        y.backward(np.ones(y.shape, y.dtype))
+
+    def theirs(y):
+        for p in model.parameters():
+            p.grad = None
+        y.sum().backward()
+
+    return (lambda: model(x), theirs), (lambda: from_torch(model, x, check=check), backward)
+
+
+def imported_peak(name, ours):
+    """MB that a network, its first forward and backward take, beyond what importing takes."""
+    importlib.import_module("torch")
+    importlib.import_module("tinygrad_lite.pytorch")
+    importlib.import_module("benchmarks.networks")
+    one_core()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forward, backward = network_steps(name)[ours]
+    backward(forward())
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
+
+
+def imported_here(name, rounds):
+    from tinygrad_lite import flow
+    from tinygrad_lite.ancestors import ancestors
+
+    one_core()
+    runs = [*network_steps(name), network_steps(name, check=True)[1]]
+    times = []
+    for _ in range(rounds + 1):
+        found = []
+        for forward, backward in runs:
+            start = time.process_time()
+            y = forward()
+            between = time.process_time()
+            backward(y)
+            found.append((between - start, time.process_time() - between))
+        times.append(found)
+    theirs, ours, checked = np.moveaxis(np.array(times[1:]), 1, 0)
+    ratios = ours.sum(1) / theirs.sum(1), ours[:, 1] / theirs[:, 1], checked.sum(1) / theirs.sum(1)
+    first = next(v for v in ancestors([y]) if v.op is None and v.name and v.requires_grad)
+    g = np.ones(y.shape, y.dtype)
+    flows = [timed(lambda: flow(y, first, g), 1) / timed(lambda: runs[1][1](y), 1) for _ in times]
+    whole = 1e3 * statistics.median(theirs.sum(1))
+    return whole, *map(statistics.median, ratios), statistics.median(flows)
