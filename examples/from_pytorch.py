@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tinygrad_lite import from_torch, graph, path_classes, profile
+from tinygrad_lite import flow, from_torch, graph, path_classes, profile
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -198,4 +198,5 @@ for way in before:
 assert abs(sum(after.values()) - 1) < 1e-4
 
 print()
-save(graph(loss_of(transformer)), "from_pytorch.svg")
+loss = loss_of(transformer)
+save(flow(loss, leaf(loss, "model.embed.weight")), "from_pytorch.svg")

@@ -78,6 +78,10 @@ PRINTS = {
         "shares of the gradient of W1 by depth",
     ],
     "digits": ["drawn at random"],
+    "from_pytorch": [
+        "mean number of branches, as Veit et al. weigh paths: ",
+        "Its gradient to the embedding goes by way of",
+    ],
 }
 
 PICTURES = {
@@ -118,6 +122,7 @@ PICTURES = {
     "learned_denoise": {"learned_waves.png", "learned_denoise.png", "learned_denoise.npz"},
     "skip_or_not": {"skip_or_not.png", "skip_or_not_three.svg", "skip_or_not_twenty.svg"},
     "digits": {"digits.png", "digits.npz"},
+    "from_pytorch": {"from_pytorch_depths.png", "from_pytorch.svg"},
 }
 
 SIGNATURE = {".svg": b"<svg", ".png": b"\x89PNG", ".npz": b"PK"}
@@ -131,6 +136,8 @@ QUICK = ("nand", "layer", "skip_networks", "large_nets")  # the others take seco
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PRINTS],
 )
 def test_example_runs_prints_and_draws(name, tmp_path):
+    if name == "from_pytorch":
+        require("torch")
     done = subprocess.run(
         [
             *(sys.executable, "-W", "error", EXAMPLES / f"{name}.py"),

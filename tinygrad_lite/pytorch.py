@@ -48,6 +48,8 @@ SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "mm": "@", "bmm":
 FLAT = {"sign", "round", "floor", "ceil", "trunc"}  # the derivative is 0 wherever it exists
 # Ops whose results do not follow from values, and the word that says of one that it is not to.
 CONSTANT = re.compile(r"(new_)?(empty|zeros|ones|full|rand\w*)(_like|_strided|_permuted)?$|detach$")
+FUSED = "scaled_dot_product_flash_attention_for_cpu"  # its node can be differentiated once
+ATTENTION = "scaled_dot_product_attention"
 HERE: Any = object()  # the place of a tensor among the arguments of a call
 
 Key = tuple[Any, int]  # a node of the record and which of its results; or a tensor's id, writes
@@ -161,7 +163,9 @@ def map_tensors(f: Callable[[Any, str], Any], x: Any, way: str = "") -> Any:
 class Call:
     """An op as it was called: a function of the tensors that it was given."""
 
-    __slots__ = ("args", "calls", "index", "keys", "kwargs", "names", "op", "scope", "tensors")
+    __slots__ = (
+        "args", "calls", "index", "is_single", "keys", "kwargs", "names", "op", "scope", "tensors",
+    )  # fmt: skip
 
     def __init__(self, op: Any, args: Any, kwargs: Any, index: int) -> None:
         self.op, self.index = op, index
@@ -170,6 +174,7 @@ class Call:
         named = zip(arguments_of(op), args, strict=False)
         self.args = [self.take(x, name) for name, x in named]
         self.kwargs = {name: self.take(x, name) for name, x in kwargs.items()}
+        self.is_single = False  # it gives one tensor, on the host
         self.keys: list[Key] = []
         self.scope: tuple[str, ...] = ()
         self.calls: tuple[Any, ...] = ()
@@ -186,8 +191,10 @@ class Call:
 
     def __call__(self, *tensors: Any) -> list[Any]:
         """The results for other tensors, none of which it overwrites."""
-        if torch.Tag.nondeterministic_seeded in self.op.tags:
+        if is_random(self.op):
             raise NotImplementedError(ONCE.format(f"{self.op}, which would draw again,"))
+        if name_of(self.op) == ATTENTION and torch.is_grad_enabled():
+            return [self.attention(*tensors)]
         given = iter([t.clone() for t in tensors] if overwritten_by(self.op) else tensors)
 
         def put(x: Any) -> Any:
@@ -195,6 +202,19 @@ class Call:
 
         args = [put(x) for x in self.args]
         return listed(self.op(*args, **{name: put(x) for name, x in self.kwargs.items()}))
+
+    def attention(self, *tensors: Any) -> Any:
+        """Attention as the ops that it consists of, which can be differentiated twice."""
+        usual = {
+            **defaults_of(self.op),
+            **self.params,
+            **dict(zip(self.names, tensors, strict=True)),
+        }
+        with unfused():
+            return torch.nn.functional.scaled_dot_product_attention(
+                usual["query"], usual["key"], usual["value"], usual.get("attn_mask"),
+                is_causal=usual["is_causal"], scale=usual.get("scale"),
+            )  # fmt: skip
 
     @property
     def params(self) -> dict[str, Any]:
@@ -210,11 +230,19 @@ class Written:
 
     def __init__(self, call: Call) -> None:
         self.op, self.index, self.keys, self.names = call.op, call.index, call.keys, call.names
+        self.is_single = False
         self.scope, self.calls, self.params = call.scope, call.calls, dict[str, Any]()
 
     def __call__(self, *_: Any) -> Any:
         """Raises: NotImplementedError."""
         raise NotImplementedError(ONCE.format(f"what {self.op} wrote into a view"))
+
+
+def unfused() -> Any:
+    """A block in which attention runs as the ops that it consists of."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def has_tensors(x: Any) -> bool:
@@ -253,13 +281,19 @@ def overwritten_by(op: Any) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def name_of(op: Any) -> str:
     """What an op is called."""
-    return op._schema.name.split("::")[-1].strip("_")
+    name = op._schema.name.split("::")[-1].strip("_")
+    return ATTENTION if name == FUSED else name
 
 
 @lru_cache(maxsize=4096)
 def is_constant(op: Any) -> bool:
     """Whether what an op gives stays as it is in a replay."""
-    return bool(CONSTANT.match(name_of(op))) or torch.Tag.nondeterministic_seeded in op.tags
+    return bool(CONSTANT.match(name_of(op))) or is_random(op)
+
+
+def is_random(op: Any) -> bool:
+    """Whether an op draws; attention on the host may only in name."""
+    return torch.Tag.nondeterministic_seeded in op.tags and name_of(op) != ATTENTION
 
 
 def memory(t: Any) -> int:
@@ -312,7 +346,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
 
     def __init__(self, modules: dict[str, Any], tensors: dict[str, Any]) -> None:
         super().__init__()
-        self.modules = modules
+        self.modules, self.tensors = modules, tensors.values()
         self.scopes = {id(m): tuple(name.split(".")) for name, m in modules.items() if name}
         self.names = {id(t): name for name, t in tensors.items()}
         self.given: dict[Key, tuple[str, Any]] = {}  # inputs: their names and their leaves
@@ -336,7 +370,6 @@ class Recorder(Mode or object):  # type: ignore[misc]
 
         Raises: TypeError where there is a hook on gradients.
         """
-        from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.nn.modules import module
 
         hooked = [n or "the model" for n, m in self.modules.items() if hooks_of(m)]
@@ -344,7 +377,8 @@ class Recorder(Mode or object):  # type: ignore[misc]
             raise TypeError(HOOK.format(hooked[0] if hooked else "every module"))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(not t.is_cpu for t in self.tensors):  # kernels that only a GPU has
+            stack.enter_context(unfused())
         if "torch._dynamo" in sys.modules:  # else nothing has been compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if any(isinstance(m, torch.nn.RNNBase) for m in self.modules.values()):
@@ -403,7 +437,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
             writes = frozenset()
         if writes:
             for name, t in zip(call.names, tensors, strict=True):
-                if name.rstrip("0123456789") in writes:
+                if writes & {name, name.rstrip("0123456789")}:
                     self.overwrite(t, call)
         out = op(*args, **(kwargs or {}))
         if call.keys:
@@ -445,6 +479,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
         if self.last is None:
             return
         (call, out), self.last = self.last, None
+        call.is_single = isinstance(out, torch.Tensor) and out.is_cpu
         for i, t in enumerate(listed(out)):
             if not isinstance(t, torch.Tensor):
                 continue
@@ -549,9 +584,10 @@ class Lent(Tensor):
     """A Tensor whose memory is the model's, until someone looks at its array: then it is copied.
     The reverse pass does not look."""
 
-    __slots__ = ("lender", "watches")
+    __slots__ = ("lender", "lent", "watches")
 
     lender: Any  # the torch tensor
+    lent: Any  # its shape and dtype
     watches: tuple[Watch, ...]
 
     @property
@@ -585,9 +621,10 @@ class Lent(Tensor):
     @property
     def form(self) -> Any:
         """Its shape and dtype."""
-        if hasattr(self, "lender"):
-            return tuple(self.lender.shape), DTYPES[self.lender.dtype]
-        return self._array.shape, self._array.dtype
+        try:
+            return self.lent
+        except AttributeError:
+            return self._array.shape, self._array.dtype
 
     @property
     def operands(self) -> Any:
@@ -595,6 +632,7 @@ class Lent(Tensor):
         return None if hasattr(self, "lender") else self._array, self.arrays
 
 
+NUMBERS = (np.ndarray, np.generic)
 ARRAY: Any = vars(Value)["_array"]  # the slot
 DTYPES: dict[Any, np.dtype[Any]] = {}
 if torch is not None:
@@ -727,6 +765,7 @@ class Importer:
             return new(Tensor), array_of(values)
         made: Any = new(Lent)
         made.lender, made.watches = values, watches
+        made.lent = tuple(values.shape), DTYPES[values.dtype]
         return made, None
 
     def leaf(self, where: Key) -> Tensor:
@@ -759,15 +798,21 @@ class Importer:
         )
         ours = None if lent or array is None else as_ours(recipe.call, array, arrays)
         if ours is None:
-            views = (self.seen[x] for x in (where, *recipe.inputs) if x in self.seen)
-            places = {view.place for view in views if view.place in self.watches}
-            watches = [watch for place in places for watch in self.watches[place]]
-            op: Op = TorchOp.of(recipe, call, result, node, where[1], arrays, watches)
+            op = TorchOp.of(recipe, call, result, node, where[1], arrays)
+            op.watches = self.watching(where, recipe.inputs)
+            if op.watches and node is not None:
+                op.read = self.watching(where, read_by(node, recipe))
             ours = op, recipe.call.params if recipe.call else {}
         made.record(array, ours[0], inputs, arrays, ours[1], node is not None)
         if call is not None:
             made.scope, made.source = (*made.scope, *call.scope), call.calls or None
         return made
+
+    def watching(self, where: Key, inputs: Sequence[Key | None]) -> list[Watch]:
+        """What may change of a value and some inputs."""
+        views = (self.seen[x] for x in (where, *inputs) if x in self.seen)
+        places = {view.place for view in views if view.place in self.watches}
+        return [watch for place in places for watch in self.watches[place]]
 
     def check(self) -> None:
         """Hold all gradients to those of PyTorch's own backward, for random cotangents.
@@ -902,6 +947,8 @@ class TorchOp(Op):
     number = 0  # of its results
     arrays: Any = ()  # that it has seen
     watches: Sequence[Watch] = ()
+    read: Sequence[Watch] = ()  # those whose memory the node may read
+    is_single = False  # the node has one result and is on the host
     places: Sequence[int] = ()  # of what the node returns, what it sends along an edge
     is_custom = False
     rules: Any = property(lambda self: [self.rule(0)])
@@ -935,14 +982,7 @@ class TorchOp(Op):
 
     @classmethod
     def of(
-        cls,
-        recipe: Recipe,
-        call: Any,
-        result: int,
-        node: Any,
-        number: int,
-        arrays: Any,
-        watches: Any,
+        cls, recipe: Recipe, call: Any, result: int, node: Any, number: int, arrays: Any
     ) -> TorchOp:
         """The op of a node, the result with this number, or of a call without one."""
         function = recipe.call
@@ -962,7 +1002,8 @@ class TorchOp(Op):
 
         slots = [i for i in recipe.slots if i is not None]
         op = cls(kind, function, result, slots, names)
-        op.node, op.number, op.arrays, op.watches = node, number, arrays, watches
+        op.node, op.number, op.arrays = node, number, arrays
+        op.is_single = recipe.call is not None and recipe.call.is_single
         op.places = [i for i, slot in enumerate(recipe.slots) if slot is not None]
         op.is_custom = hasattr(node, "needs_input_grad")
         if op.is_custom:
@@ -980,32 +1021,43 @@ class TorchOp(Op):
         with torch.no_grad():
             return self.run(arrays)
 
+    def send(self, g: Any) -> list[Any]:
+        """`pull` for what the node has seen: most need no more, and it takes half the time."""
+        for watch in self.read:
+            watch.hold()
+        recording = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # a fifth of the time of a block
+        try:
+            parts = self.of_node(tensor_of(g))
+        finally:
+            torch._C._set_grad_enabled(recording)
+        sent: list[Any] = [None] * len(self.arrays)
+        for slot, part in zip(self.slots, parts, strict=True):
+            sent[slot] = array_of(part)
+        return sent
+
     def pull(self, g: Any, inputs: Sequence[Any]) -> list[Any]:
         """What is sent to each input, None to those that get nothing."""
-        kind: Any = type(self.node)
-        if self.node is None or saves_tensors(kind):
-            for watch in self.watches:
-                watch.hold()
+        for watch in self.watches if self.node is None else self.read:
+            watch.hold()
         values = inputs is not self.arrays and any(isinstance(x, Value) for x in inputs)
-        if self.node is not None and not values and self.is_recorded(inputs):
+        twice = isinstance(g, Value)
+        fits = self.node is not None and not (twice and self.name == ATTENTION)
+        if fits and not values and self.is_recorded(inputs):
             function: Function = self.of_node
             given = [g]
         else:
             function = gradients(self.function, self.result, self.slots)
             given = [g, *inputs]
-        if values or isinstance(g, Value):
+        if values or twice:
             names = ["g", *self.inputs][: len(given)]
             parts = [
                 TorchOp(f"vjp of {self.name}", function, i, [], names)(given)
                 for i in range(len(self.slots))
             ]
         else:
-            recording = torch.is_grad_enabled()
-            torch._C._set_grad_enabled(False)  # a fifth of the time of a block
-            try:
+            with torch.no_grad():
                 parts = [array_of(part) for part in function(*map(tensor_of, given))]
-            finally:
-                torch._C._set_grad_enabled(recording)
         sent: list[Any] = [None] * len(inputs)
         for slot, part in zip(self.slots, parts, strict=True):
             sent[slot] = part
@@ -1020,7 +1072,8 @@ class TorchOp(Op):
             watch.hold()
         with torch.enable_grad():
             g = torch.zeros_like(tensor_of(node._array)).requires_grad_()
-            if self.node is not None and self.is_recorded(node.arrays):
+            fits = self.node is not None and self.name != ATTENTION
+            if fits and self.is_recorded(node.arrays):
                 parts: Sequence[Any] = self.of_node(g)
             else:
                 rule = gradients(self.function, self.result, self.slots)
@@ -1044,20 +1097,24 @@ class TorchOp(Op):
 
     def of_node(self, g: Any) -> list[Any]:
         """What the node sends along its edges for the cotangent of its one result."""
-        node, metadata = self.node, self.node._input_metadata
-        given: list[Any] = [None] * len(metadata)
-        if self.is_custom:  # it may write to g, and wants zeros
-            given = [torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in metadata]
-            node, g = node.apply, g.clone()
-        given[self.number] = g.to(metadata[self.number].device)
-        found = node(*given)
+        if self.is_single:
+            found = self.node(g)
+        else:
+            node, metadata = self.node, self.node._input_metadata
+            given: list[Any] = [None] * len(metadata)
+            if self.is_custom:  # it may write to g, and wants zeros
+                given = [torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in metadata]
+                node, g = node.apply, g.clone()
+            given[self.number] = g.to(metadata[self.number].device)
+            found = node(*given)
         if not isinstance(found, tuple):
             found = (found,)
         sent = [found[place] for place in self.places]
-        if any(part is None for part in sent):
-            edges = [node and node._input_metadata[i] for node, i in self.node.next_functions]
-            whole = zip(sent, filter(None, edges), strict=True)
-            return [torch.zeros(x.shape, dtype=x.dtype) if p is None else p for p, x in whole]
+        for part in sent:
+            if part is None:
+                edges = [node and node._input_metadata[i] for node, i in self.node.next_functions]
+                whole = zip(sent, filter(None, edges), strict=True)
+                return [torch.zeros(x.shape, dtype=x.dtype) if p is None else p for p, x in whole]
         return sent
 
 
@@ -1069,17 +1126,29 @@ class Sends:
 
     def __call__(self, g: Any, out: Any, inputs: Sequence[Any], /, **_: Any) -> list[Any]:
         """What is sent to each input."""
-        return self.op.pull(g, inputs)
+        op = self.op
+        if inputs is op.arrays and op.node is not None and isinstance(g, NUMBERS):
+            return op.send(g)
+        return op.pull(g, inputs)
+
+
+def read_by(node: Any, recipe: Recipe) -> Sequence[Key | None]:
+    """The inputs whose values a node may read: those that it keeps, as far as they have names."""
+    kind: Any = type(node)
+    kept = kept_by(kind)
+    if recipe.call is None or kept is None:
+        return recipe.inputs
+    named = zip(recipe.call.names, recipe.inputs, strict=True)
+    return [x for name, x in named if {name, name.rstrip("0123456789")} & kept]
 
 
 @lru_cache(maxsize=4096)
-def saves_tensors(kind: Any) -> bool:
-    """Whether nodes of a kind may keep tensors for their rule: all but those, as of views, that
-    have names for what they keep and none for a tensor."""
-    names = dir(kind)
-    return not any(name.startswith("_saved") for name in names) or any(
-        name.startswith("_raw_saved") for name in names
-    )
+def kept_by(kind: Any) -> frozenset[str] | None:
+    """The arguments that nodes of a kind keep for their rule; None where that is not to be seen."""
+    names = [name for name in dir(kind) if "_saved_" in name]
+    if not names and "Backward" not in kind.__name__:
+        return None
+    return frozenset(name.partition("_saved_")[2] for name in names if name.startswith("_raw"))
 
 
 def gradients(function: Function, result: int, slots: list[int]) -> Function:
