@@ -378,6 +378,26 @@ def test_what_was_looked_at_before_a_change_stays(trained, change):
         y.backward()
 
 
+def test_a_change_of_memory_that_is_not_in_one_piece_is_noticed():
+    model = nn.Conv2d(2, 3, 3).double().to(memory_format=torch.channels_last)
+    y = from_torch(model, noise(1, 2, 5, 5)).sum()
+    model.weight.data.mul_(-1)
+    with pytest.raises(RuntimeError, match="weight was changed"):
+        y.backward()
+    sparse = torch.eye(3, dtype=torch.float64).to_sparse()
+    y = from_torch(lambda x: torch.sparse.mm(sparse, x), noise(3, 2)).sum()
+    sparse.values().mul_(2)
+    with pytest.raises(RuntimeError, match="sparse was changed"):
+        y.backward()
+
+
+def test_a_parameter_overwritten_before_its_use_is_taken_as_it_is_then():
+    table = nn.Embedding(5, 3, max_norm=0.5).double()
+    y = from_torch(table, torch.tensor([1, 2]))
+    np.testing.assert_array_equal(leaves_of(y)["weight"].data, table.weight.detach())
+    assert np.linalg.norm(y.data[0]) <= 0.5 + 1e-6
+
+
 def test_a_change_that_does_not_matter_is_none(trained):
     model, y, _ = trained
     model[0].bias.data.add_(1.0)  # the gradient of a sum needs no summand

@@ -81,8 +81,8 @@ def from_torch(model: Callable[..., Any], /, *inputs: Any, check: bool = True, *
     Leaves share the memory of parameters and buffers until their values are looked at: whatever
     needs one that was changed since is an error. From a GPU, values and gradients are copied to the
     host's memory, as a warning says. `replay` runs PyTorch's ops again; what ran inside `no_grad`,
-    was detached or taken out (`.item()`), or was drawn at random stays. Attention and recurrent
-    layers run as the ops that they consist of, and compiled models uncompiled.
+    was detached or taken out (`.item()`), or was drawn at random stays. Recurrent layers run as
+    the ops that they consist of, and compiled models uncompiled.
 
     Raises: ModuleNotFoundError without PyTorch; TypeError for bfloat16 and complex numbers, hooks
     on gradients, checkpoints that are reentrant, a parameter that is overwritten after its use, or
@@ -429,7 +429,8 @@ class Recorder(Mode or object):  # type: ignore[misc]
         self.count += 1
         call = Call(op, args, kwargs or {}, self.count)
         tensors, call.tensors = call.tensors, []
-        if tensors and torch.is_grad_enabled() and self.follows(tensors, op):
+        follows = tensors and torch.is_grad_enabled() and not CONSTANT.match(name_of(op))
+        if follows and self.follows(tensors, op):
             call.keys = [self.see(t) for t in tensors]
             call.scope, call.calls = self.inside[-1], self.lines.note()
         writes = overwritten_by(op)
@@ -541,23 +542,30 @@ class Watch:
 
     def __init__(self, t: Any, name: str) -> None:
         self.t, self.name = t, name
-        self.place, self.words, self.rest = t.data_ptr(), *words_of(t)
-        self.print = fingerprint(self.words, self.rest)
+        self.place, words = address(t), words_of(t)
+        self.print = fingerprint(*words)
+        # Words of a tensor in one piece are its memory; of any other they are copied from it.
+        self.words = words if self.place and t.is_cpu and t.is_contiguous() else None
 
     def hold(self) -> None:
         """Raises: RuntimeError if it was changed."""
-        moved = self.t.data_ptr() != self.place
-        words, rest = (self.words, self.rest) if self.t.is_cpu else words_of(self.t)
-        if moved or fingerprint(words, rest) != self.print:
+        moved = address(self.t) != self.place
+        if moved or fingerprint(*(self.words or words_of(self.t))) != self.print:
             raise RuntimeError(
                 f"{self.name} was changed since from_torch ran the model, and what was recorded "
                 "rests on its values; run from_torch again"
             )
 
 
+def address(t: Any) -> int:
+    """Where the numbers of a tensor begin; 0 where they do not stand in a row of memory."""
+    return t.data_ptr() if t.layout is torch.strided else 0
+
+
 def words_of(t: Any) -> tuple[np.ndarray, np.ndarray]:
     """The bytes of a tensor, as words of 8 and what is left of them."""
-    data = t.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+    t = t.detach() if t.layout is torch.strided else t.detach().to_dense()
+    data = t.cpu().reshape(-1).view(torch.uint8).numpy()
     whole = data.size // 8 * 8
     return data[:whole].view(np.uint64), data[whole:]
 
