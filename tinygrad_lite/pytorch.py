@@ -11,7 +11,7 @@ again, by `replay`, and its rule differentiated. Last, all gradients are held to
 PyTorch's own backward gives.
 
 Of PyTorch this uses `grad_fn`, `next_functions` and `TorchDispatchMode`, and some names that are
-private: `_input_metadata`, `_base`, `_cdata`. Tested with PyTorch 2.13.
+private: `_input_metadata`, `_base`, `_cdata`. Tested with PyTorch 2.13, and tried with 2.6.
 """
 
 from __future__ import annotations
