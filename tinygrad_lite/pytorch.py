@@ -25,6 +25,7 @@ from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
+from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -360,7 +361,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
         self.born: set[int] = set()  # memory of constants that were made on the way
         self.calls: dict[Key, tuple[Any, int]] = {}  # what made a tensor, and which result it is
         self.last: tuple[Call, Any] | None = None
-        self.count = 0  # of calls
+        self.count, self.thread = 0, get_ident()  # of calls; that the model runs in
         self.lines = Lines()
         self.truths: list[tuple[Key, tuple[Any, ...]]] = []  # what was asked, and where
         self.spoiled: Any = None  # a parameter that was overwritten after it was used
@@ -375,6 +376,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
         hooked = [n or "the model" for n, m in self.modules.items() if hooks_of(m)]
         if hooked or module._global_backward_hooks or module._global_backward_pre_hooks:
             raise TypeError(HOOK.format(hooked[0] if hooked else "every module"))
+        stack.enter_context(IMPORTING)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if any(not t.is_cpu for t in self.tensors):  # kernels that only a GPU has
@@ -412,11 +414,14 @@ class Recorder(Mode or object):  # type: ignore[misc]
 
     def begin(self, module: Any, _: Any) -> None:
         """A module begins."""
+        if get_ident() != self.thread:  # PyTorch calls this for the modules of every thread
+            return
         self.inside.append(self.scopes.get(id(module), self.inside[-1]))
 
     def end(self, *_: Any) -> None:
         """It ends."""
-        self.inside.pop()
+        if get_ident() == self.thread:
+            self.inside.pop()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -570,6 +575,7 @@ def words_of(t: Any) -> tuple[np.ndarray, np.ndarray]:
     return data[:whole].view(np.uint64), data[whole:]
 
 
+IMPORTING = RLock()  # switches of PyTorch that hold for all threads are set while a model runs
 RANDOM = np.random.default_rng().integers(1 << 63, size=1 << 13, dtype=np.uint64) * np.uint64(2) + 1
 
 
