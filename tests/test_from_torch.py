@@ -116,7 +116,11 @@ def test_names_scopes_and_lines_are_the_models():
     assert names == {"x", *dict(model.named_parameters())}
     scopes = {"/".join(node.scope) for node in graph if node.op}
     assert {"conv1", "layer1/0/conv1", "layer2/0/downsample/1", "layer2/1", "fc", ""} <= scopes
-    assert all(node.source[0].endswith("networks.py") for node in graph if node.scope)
+    ran = [node for node in graph if node.scope and node.op]
+    assert all(node.source[0].endswith("networks.py") for node in ran)
+    assert {n.scope for n in graph if n.name == "layer1.0.bn1.running_var"} <= {
+        ("layer1", "0", "bn1")
+    }
     (joined, *_) = [node for node in graph if node.op == "add" and node.scope == ("layer1", "0")]
     assert joined.expression == "h += x if self.downsample is None else self.downsample(x)"
 
@@ -668,6 +672,8 @@ def test_a_model_folds_into_a_picture_one_would_show():
     y = from_torch(GPT(12, 16, 8).double(), torch.randint(0, 11, (1, 8))).sum()
     picture = tl.graph(y).picture()
     assert len(picture.boxes) < 60
+    kept = tl.graph(from_torch(*_flat(MODELS["resnet_in_training"]())).sum()).picture(fold=True)
+    assert not any("running" in line for box in kept.boxes for line in box.lines)
     assert [(one.label, one.times) for one in picture.repeats.values()] == [("0 … 11", 12)]
 
 

@@ -790,6 +790,8 @@ class Importer:
         made.record(array, requires_grad=leaf.requires_grad)
         names = self.recorder.names
         made._name = name or names.get(id(t)) or names.get(id(t._base))
+        if name is None and made._name and not leaf.requires_grad:  # a buffer belongs to its module
+            made.scope = (*made.scope, *made._name.split(".")[:-1])
         return made
 
     def node(self, where: Key, recipe: Recipe) -> Tensor:

@@ -415,18 +415,23 @@ Stretch = tuple[Sequence[int], int]  # the places of ops, and how many of their 
 def part_of(line: Line, places: Sequence[int], depth: int, allowed: set[int]) -> Part:
     """The ops at some places, and the parameters and constants that only they use."""
     graph, ops = line.graph, [line.ops[i] for i in places]
-    ids = {op.id for op in ops}
+    ids, scope = {op.id for op in ops}, common_scope(ops)
     leaves = {
         id
         for i in places
         for place, id in line.sources[i]
-        if place < 0 and id in allowed and graph.nodes[id].kind != "input"
+        if place < 0 and id in allowed
+        and (graph.nodes[id].kind != "input" or is_within(graph.nodes[id], scope[:depth]))
         and all(e.target in ids for e in graph.out_of[id])
     }  # fmt: skip
-    scope = common_scope(ops)
     name = scope[depth - 1] if depth else ""
     outer = scope[: depth - 1] if depth else scope
     return Part(f"f{min(ids)}", name, outer, tuple(sorted(ids | leaves)))
+
+
+def is_within(leaf: Node, scope: tuple[str, ...]) -> bool:
+    """Whether a leaf was made in a scope, which it then belongs to, as a buffer to its module."""
+    return bool(scope) and leaf.scope[: len(scope)] == scope
 
 
 def row_of(line: Line, places: Sequence[int], parts: Sequence[Part]) -> int:
