@@ -54,6 +54,8 @@ REDUCED = [
 ]
 IMAGE, KERNEL = normal(2, 4, 5, 6), normal(6, 2, 2, 3)
 SQUARE = normal(3, 3)
+SYMMETRIC = np.array([[2.0, 0.5, -0.3], [0.5, -1.0, 0.8], [-0.3, 0.8, 5.0]])
+TALL = np.array([[1.0, 0.4, -0.7], [0.3, 2.1, 0.2], [-0.5, 0.8, 3.2], [0.9, -0.6, 0.5]])
 PLAIN = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 STRIDED = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
 
@@ -253,6 +255,11 @@ SAMPLES: dict[str, list[Sample]] = {
     "clip": [sample(apart(2, 3), -0.5, 0.9), sample(apart(2, 3), apart(3) - 0.7, 2.0)],
     "erf": ONE,
     "erfc": ONE,
+    "slope_of_sinc": [
+        sample([-9.3, -1.4, -0.3, 1e-5, 0.0, 0.7, 2.2]),
+        sample([-1.4, 0.0, 0.7, 3.1], order=1),
+        sample(0.4, order=5),
+    ],
     # arrange.py
     "flip": [sample(normal(2, 3)), sample(normal(2, 3), axis=-1)],
     "roll": [sample(normal(2, 3), shift=2), sample(normal(2, 3), shift=-1, axis=1)],
@@ -285,6 +292,14 @@ SAMPLES: dict[str, list[Sample]] = {
     "det": [sample(normal(3, 3)), sample(normal(2, 2, 2))],
     "logabsdet": [sample(normal(3, 3) + 2 * np.eye(3)), sample(normal(2, 2, 2) + 3 * np.eye(2))],
     "cholesky": [sample(SQUARE @ SQUARE.T + np.eye(3)), sample(np.array([[4.0]]))],
+    # decompositions.py
+    "eigenvalues": [sample(SYMMETRIC), sample(np.array([SYMMETRIC[:2, :2], [[1, 2], [2, 9.0]]]))],
+    "eigenvectors": [sample(SYMMETRIC), sample(np.array([SYMMETRIC[:2, :2], [[1, 2], [2, 9.0]]]))],
+    "singular_values": [sample(TALL), sample(TALL.T), sample(np.array([TALL, TALL[::-1]]))],
+    "singular_vectors": [sample(TALL), sample(TALL.T), sample(TALL[:3]), sample(TALL[None])],
+    "orthonormal": [sample(TALL), sample(TALL[:3]), sample(np.array([TALL, TALL[::-1]]))],
+    "pinv": [sample(TALL), sample(TALL.T), sample(TALL[None, :3]), sample(TALL, rcond=1e-8)],
+    # norms.py
     "vector_norm": [
         sample(normal(2, 3)),
         sample(normal(2, 3), axis=1, keepdims=True),
@@ -292,6 +307,11 @@ SAMPLES: dict[str, list[Sample]] = {
         sample(normal(2, 3), axis=-1, ord=3),
         sample(apart(2, 3), axis=0, ord=np.inf),
         sample(apart(2, 3), ord=0),
+    ],
+    # grids.py
+    "segment": [
+        sample([-2.0, 0.3, 0.9, 7.0], np.array([-1.0, 0.5, 1, 4])),
+        sample([0.5, 0.9], np.array([-1.0, 0.5, 0.5, 4]), side="left"),
     ],
     # products.py
     "sum_of_products": [

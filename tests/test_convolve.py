@@ -10,7 +10,7 @@ from conftest import require
 from tinygrad_lite import Tensor, conv2d, grad
 from tinygrad_lite.fast import convolve as strategies
 from tinygrad_lite.ops import convolve
-from tinygrad_lite.ops.convolve import conv2d_image, conv2d_kernel, geometry_of
+from tinygrad_lite.ops.convolution import conv2d_image, conv2d_kernel, geometry_of
 
 # images, channels, image size, outputs, kernel size, and the options
 CASES = {

@@ -21,11 +21,14 @@ from .value import Value
 NAMES = {
     "absolute": "abs", "amax": "max", "amin": "min", "around": "round", "conjugate": "positive",
     "copy": "positive", "deg2rad": "radians", "expit": "sigmoid", "fabs": "abs", "fix": "trunc",
-    "rad2deg": "degrees",
+    "gradient": "central_differences", "rad2deg": "degrees",
 }  # fmt: skip
 
 # The functions of numpy.linalg that ours stand for; its trace and diagonal take other axes.
-LINALG = {*ops.linalg.__all__, "matmul", "outer", "tensordot"}
+LINALG = {
+    *ops.linalg.__all__, *ops.decompositions.__all__, *ops.norms.__all__, "cross", "matmul",
+    "outer", "tensordot",
+}  # fmt: skip
 
 PUBLIC = frozenset(ops.__all__)
 

@@ -22,7 +22,7 @@ from ..ops import (
     subtract,
     sum,
 )
-from ..ops import convolve as plain_convolve
+from ..ops import convolution as plain_convolve
 from ..recorded import rerun
 from ..tensor import Data, Tensor
 from . import apply, convolve, deferred, functions, remake, update, walk

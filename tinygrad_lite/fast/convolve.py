@@ -37,7 +37,7 @@ from itertools import product as pairs
 
 import numpy as np
 
-from ..ops.convolve import Geometry, as_planes
+from ..ops.convolution import Geometry, as_planes
 
 # Columns of 1 MiB fit the second-level cache of current processors. With 0.25 or 4 MiB most
 # convolutions take 1.1 times as long, and with whole images 1.2 to 2.4 times.
@@ -62,7 +62,7 @@ Block = tuple[slice, slice, slice]  # of images, groups of channels, and rows of
 
 
 def correlate(x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry) -> np.ndarray:
-    """As `ops.convolve.correlate`."""
+    """As `ops.convolution.correlate`."""
     if is_pointwise(geometry):
         out = pointwise(x, w, geometry)
     elif (
@@ -81,7 +81,7 @@ def correlate(x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry) -> np.n
 def correlate_image(
     g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry
 ) -> np.ndarray:
-    """As `ops.convolve.correlate_image`."""
+    """As `ops.convolution.correlate_image`."""
     if is_pointwise(geometry):
         return pointwise_image(g, w, size, geometry)
     turned, c = turned_geometry(geometry), geometry.groups * w.shape[1]
@@ -94,7 +94,7 @@ def correlate_image(
 
 
 def correlate_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """As `ops.convolve.correlate_kernel`: x or g is gathered, the one with fewer channels."""
+    """As `ops.convolution.correlate_kernel`: x or g is gathered, the one with fewer channels."""
     if is_pointwise(geometry):
         return pointwise_kernel(x, g, geometry)
     if g.shape[1] < x.shape[1] and (turned := turned_geometry(geometry)) is not None:

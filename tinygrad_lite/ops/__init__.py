@@ -1,10 +1,23 @@
 """The ops, one family a file. Importing this registers them all in `operation.OPS`."""
 
 from ..operation import Op
-from . import arrange, linalg, nn, products, special, statistics
+from . import (
+    arrange,
+    choosing,
+    decompositions,
+    grids,
+    linalg,
+    nn,
+    norms,
+    products,
+    special,
+    statistics,
+)
 from .arrange import *  # noqa: F403
 from .at_zero import abs, power
-from .convolve import conv2d
+from .choosing import *  # noqa: F403
+from .convolution import conv2d
+from .decompositions import *  # noqa: F403
 from .elementwise import (
     add,
     astype,
@@ -39,9 +52,11 @@ from .elementwise import (
     where,
 )
 from .explained import explained
+from .grids import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .linear import matmul
 from .nn import *  # noqa: F403
+from .norms import *  # noqa: F403
 from .products import *  # noqa: F403
 from .reduce import max, mean, min, sum
 from .shape import broadcast_to, concatenate, getitem, pad, reshape, stack, transpose
@@ -57,12 +72,9 @@ __all__ = [
     "negative", "not_equal", "pad", "power", "relu", "remainder", "reshape", "sigmoid", "sign",
     "sqrt", "stack", "subtract", "sum", "tanh", "transpose", "where",
 ]  # fmt: skip
-__all__ += arrange.__all__
-__all__ += linalg.__all__
-__all__ += nn.__all__
-__all__ += products.__all__
-__all__ += special.__all__
-__all__ += statistics.__all__
+for _family in (arrange, choosing, decompositions, grids, linalg, nn, norms, products, special,
+                statistics):  # fmt: skip
+    __all__ += _family.__all__  # type: ignore[attr-defined]
 
 for _name in __all__:  # every public function says in its errors what it was given
     if not isinstance(globals()[_name], Op):

@@ -22,7 +22,8 @@ from .shape import MOVED, concatenate, getitem, index_add, reshape, transpose
 
 __all__ = [
     "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "diag", "diagonal",
-    "dsplit", "dstack", "expand_dims", "flip", "hsplit", "hstack", "moveaxis", "ravel", "repeat",
+    "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit", "hstack", "moveaxis",
+    "ravel", "repeat",
     "roll", "rot90", "split", "squeeze", "swapaxes", "take", "take_along_axis", "tile", "trace",
     "tril", "triu", "vsplit", "vstack",
 ]  # fmt: skip
@@ -107,6 +108,16 @@ def moving(forward: Callable[..., Any]) -> Op:
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """x with the order of its elements reversed along the axes (None: all)."""
     return np.flip(x, axis)
+
+
+def flipud(m: Array) -> Array:
+    """m with its first axis the other way round."""
+    return flip(m, 0)
+
+
+def fliplr(m: Array) -> Array:
+    """m, of two axes or more, with its second axis the other way round."""
+    return flip(m, 1)
 
 
 @moving

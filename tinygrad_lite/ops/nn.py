@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Carrier
 from ..operation import op
 from .arrange import expand_dims, squeeze, take_along_axis
-from .convolve import Pair, conv2d, conv2d_image, pair
+from .convolution import Pair, conv2d, conv2d_image, pair
 from .elementwise import (
     Array,
     as_floating,

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..operation import op
-from .arrange import diagonal, expand_dims, ravel
-from .elementwise import Array, multiply, operand
+from .arrange import diagonal, expand_dims, moveaxis, ravel
+from .elementwise import Array, multiply, operand, subtract
 from .linear import matmul
 from .reduce import axes_of
-from .shape import broadcast_to, reshape
+from .shape import broadcast_to, reshape, stack
 
-__all__ = ["dot", "einsum", "inner", "kron", "outer", "tensordot", "vdot"]
+__all__ = ["cross", "dot", "einsum", "inner", "kron", "outer", "tensordot", "vdot"]
 
 
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Array:
@@ -162,3 +162,26 @@ def kron(a: Array, b: Array) -> Array:
     every = range(2 * ndim)
     product = multiply(expand_dims(a, tuple(every[1::2])), expand_dims(b, tuple(every[::2])))
     return reshape(product, tuple(n * m for n, m in zip(a.shape, b.shape, strict=True)))
+
+
+def cross(
+    a: Array, b: Array, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Array:
+    """The vectors that stand at right angles to those of a and of b, which have three elements
+    along `axisa` and `axisb`, as the result has along `axisc`; `axis` is all of them.
+
+    Raises: ValueError for vectors of another length.
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = moveaxis(operand(a), axisa, -1), moveaxis(operand(b), axisb, -1)
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError(
+            f"cross: vectors have 3 elements, but here {a.shape[-1]} and {b.shape[-1]}; of vectors "
+            "in a plane it is a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]"
+        )
+    parts = [
+        subtract(multiply(a[..., i], b[..., j]), multiply(a[..., j], b[..., i]))
+        for i, j in ((1, 2), (2, 0), (0, 1))
+    ]
+    return moveaxis(stack(parts, -1), -1, axisc)

@@ -15,14 +15,25 @@ import numpy as np
 
 from ..operation import Op, Rule, blocked
 from .at_zero import power
-from .elementwise import Array, Formula, elementwise, exp, sigmoid, sign, sqrt, values
+from .elementwise import (
+    Array,
+    Formula,
+    as_floating,
+    elementwise,
+    exp,
+    operand,
+    sigmoid,
+    sign,
+    sqrt,
+    values,
+)
 
 __all__ = [
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil",
     "clip", "copysign", "cos", "cosh", "degrees", "erf", "erfc", "exp2", "expm1", "float_power",
     "floor", "fmax", "fmin", "fmod", "hypot", "log1p", "log2",
     "log10", "logaddexp", "logaddexp2", "logical_not", "logical_xor", "positive", "radians",
-    "reciprocal", "rint", "round", "sin", "sinh", "square", "tan", "trunc",
+    "reciprocal", "rint", "round", "sin", "sinc", "sinh", "square", "tan", "trunc",
 ]  # fmt: skip
 
 LN2, LN10, DEGREE, SQRT_PI = math.log(2), math.log(10), math.pi / 180, math.sqrt(math.pi)
@@ -222,3 +233,34 @@ def erfc(x: Array) -> Array:
 
 erf.vjp(lambda g, out, x: g * bell(x))
 erfc.vjp(lambda g, out, x: -g * bell(x))
+
+
+def sinc(x: Array) -> Array:
+    """sin(πx) / (πx), and 1 at 0, elementwise; every derivative is right at and near 0 too."""
+    return slope_of_sinc(operand(x))
+
+
+@elementwise("sinc", inputs=1, formula="g · the next derivative of sinc at x")
+def slope_of_sinc(x: Array, order: int = 0) -> Array:
+    """The derivative of sinc of some order.
+
+    Far from 0 the next one follows from those before, as x sinc(x) is sin(πx) / π; near 0, where
+    that would lose all digits, the power series has them.
+    """
+    x = as_floating(x)
+    if order == 0:
+        return np.sinc(x)
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    near = np.abs(wide) * math.pi < order + 4
+    far = np.where(near, 1, wide)
+    slope = np.sinc(far)
+    for n in range(1, order + 1):
+        slope = (math.pi ** (n - 1) * np.sin(math.pi * far + n * math.pi / 2) - n * slope) / far
+    close, series = np.where(near, wide, 0), np.zeros_like(wide)
+    for k in reversed(range((order + 1) // 2, (order + 1) // 2 + 30)):
+        sign = (-1) ** k * math.pi ** (2 * k) / math.factorial(2 * k + 1)
+        series = series + sign * math.perm(2 * k, order) * close ** (2 * k - order)
+    return np.where(near, series, slope)[()].astype(x.dtype, copy=False)
+
+
+slope_of_sinc.vjp(lambda g, out, x, order: g * slope_of_sinc(x, order + 1))

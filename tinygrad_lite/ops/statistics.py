@@ -10,15 +10,34 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..operation import op
 from ..value import Value
-from .arrange import flip, moveaxis, take, take_along_axis
+from .arrange import atleast_2d, diagonal, flip, moveaxis, squeeze, take, take_along_axis
 from .at_zero import is_recorded_at_zero, limit_of_ratio, times_direction
-from .elementwise import Array, as_floating, exp, not_equal, operand, subtract, values, where, widen
+from .elementwise import (
+    Array,
+    as_floating,
+    astype,
+    divide,
+    equal,
+    exp,
+    multiply,
+    not_equal,
+    operand,
+    sqrt,
+    subtract,
+    values,
+    where,
+    widen,
+)
+from .linear import matmul
 from .reduce import Axis, axes_of, mean, restore_axes, sum
-from .shape import concatenate, getitem, reshape, stack, transpose
+from .reduce import max as largest
+from .reduce import min as smallest
+from .shape import broadcast_to, concatenate, getitem, reshape, stack, transpose
+from .special import clip
 
 __all__ = [
-    "cumprod", "cumsum", "diff", "log_softmax", "logsumexp", "median", "prod", "quantile",
-    "softmax", "sort", "std", "var",
+    "average", "corrcoef", "cov", "cumprod", "cumsum", "diff", "log_softmax", "logsumexp", "median",
+    "nanmean", "nansum", "percentile", "prod", "ptp", "quantile", "softmax", "sort", "std", "var",
 ]  # fmt: skip
 
 
@@ -204,6 +223,150 @@ def quantile(x: Array, q: Any, axis: Axis = None, keepdims: bool = False) -> Arr
     if np.isnan(values(line)).any():
         found = where(np.isnan(values(line)[..., -1]), line[..., -1], found)
     return restore_axes(found, x, axes_of(axis, x.ndim), False) if keepdims else found
+
+
+def percentile(x: Array, q: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """`quantile`, with q from 0 to 100."""
+    q = divide(operand(q), 100)
+    if not np.all((values(q) >= 0) & (values(q) <= 1)):
+        raise ValueError("percentile: q must lie in [0, 100]")
+    return quantile(x, q if np.ndim(q) or isinstance(q, Value) else float(q), axis, keepdims)
+
+
+def ptp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The largest less the smallest element over the axes (None: all)."""
+    return subtract(largest(x, axis, keepdims), smallest(x, axis, keepdims))
+
+
+# Averages
+
+
+def nansum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum of what is not NaN over the axes (None: all)."""
+    x = operand(x)
+    return sum(where(equal(x, x), x, 0) if x.dtype.kind == "f" else x, axis, keepdims)
+
+
+def nanmean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The mean of what is not NaN over the axes (None: all); NaN where there is nothing else."""
+    x = operand(x)
+    if x.dtype.kind != "f":
+        return mean(x, axis, keepdims)
+    count = sum(equal(x, x), axis, keepdims)
+    return astype(divide(nansum(x, axis, keepdims), count), x.dtype)
+
+
+def average(
+    a: Array, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False
+) -> Any:
+    """The mean over the axes (None: all), or sum(a * weights) / sum(weights).
+
+    The weights have the shape of a, or the sizes of its `axis`. With ``returned=True`` a pair: the
+    average, and the sum of the weights, or the number of elements, for each.
+
+    Raises: ValueError or TypeError if the weights do not fit; ZeroDivisionError if they sum to 0.
+    """
+    a = operand(a)
+    if weights is None:
+        found = mean(a, axis, keepdims)
+        total = np.full(found.shape, a.size / found.size if found.size else 0, found.dtype)[()]
+        return (found, total) if returned else found
+    weights = operand(weights)
+    if weights.shape != a.shape:
+        if axis is None:
+            raise TypeError(
+                f"average: weights of shape {weights.shape} for a of shape {a.shape} need an axis"
+            )
+        axes = axes_of(axis, a.ndim)
+        if weights.shape != tuple(a.shape[i] for i in axes):
+            raise ValueError(
+                f"average: weights of shape {weights.shape} fit neither the shape {a.shape} of a "
+                f"nor its axes {axis}"
+            )
+        order = np.argsort(axes)
+        sizes = tuple(n if i in axes else 1 for i, n in enumerate(a.shape))
+        weights = broadcast_to(reshape(transpose(weights, order), sizes), a.shape)
+    whole = a.dtype.kind in "iub"
+    dtype = np.result_type(a.dtype, weights.dtype, *([np.float64] if whole else []))
+    weights = weights if weights.dtype == dtype else astype(weights, dtype)
+    total = sum(weights, axis, keepdims)
+    if not values(total).all():
+        raise ZeroDivisionError("average: the weights sum to 0, so they have no average")
+    found = divide(sum(multiply(a, weights), axis, keepdims), total)
+    return (found, total) if returned else found
+
+
+def cov(
+    m: Array,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+) -> Array:
+    """The covariances of the variables in the rows of m, and of y, in double precision.
+
+    A column is one observation, or with ``rowvar=False`` a row. The sums are divided by n - ddof;
+    ddof is 1, or with ``bias=True`` 0. `fweights` says how often an observation counts, `aweights`
+    how much.
+
+    Raises: ValueError or TypeError for more than two axes, or weights that do not fit.
+    """
+    x = observations(m, rowvar)
+    if y is not None:
+        x = concatenate([x, observations(y, rowvar)], 0)
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    if ddof != int(ddof):
+        raise ValueError(f"cov: ddof must be an integer, but is {ddof}")
+    weights: Any = None
+    for name, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is None:
+            continue
+        given = operand(given)
+        if given.shape != x.shape[1:]:
+            raise ValueError(
+                f"cov: {name} must have one element for each of the {x.shape[1]} observations, "
+                f"but has the shape {given.shape}"
+            )
+        if np.any(values(given) < 0):
+            raise ValueError(f"cov: {name} must not be negative")
+        if name == "fweights" and np.any(values(given) != np.rint(values(given))):
+            raise TypeError("cov: fweights says how often an observation counts, in integers")
+        weights = as_floating(given) if weights is None else multiply(weights, given)
+    if weights is None:
+        count: Array = x.shape[1] - ddof
+        centred = subtract(x, mean(x, 1, True))
+        scaled = centred
+    else:
+        total = sum(weights)
+        count = total - ddof if aweights is None else total - ddof * divide(
+            sum(multiply(weights, operand(aweights))), total
+        )
+        centred = subtract(x, divide(matmul(x, weights), total)[:, None])
+        scaled = multiply(centred, weights)
+    if values(count) <= 0:
+        raise ValueError("cov: there are too few observations for this ddof")
+    return squeeze(divide(matmul(centred, transpose(scaled)), count))
+
+
+def observations(m: Any, rowvar: bool) -> Array:
+    """A row for each variable. Raises: ValueError for more than two axes."""
+    m = operand(m)
+    if m.ndim > 2:
+        raise ValueError(f"cov: an array of observations has at most 2 axes, not {m.ndim}")
+    x = atleast_2d(astype(m, np.result_type(m.dtype, np.float64)))
+    return x if rowvar or m.ndim < 2 else transpose(x)
+
+
+def corrcoef(x: Array, y: Any = None, rowvar: bool = True) -> Array:
+    """The coefficients of correlation of the variables in the rows of x, and of y: their
+    covariances over the product of their standard deviations (see `cov`)."""
+    found = cov(x, y, rowvar)
+    if found.ndim == 0:
+        return divide(found, found)
+    size = sqrt(diagonal(found))
+    return clip(divide(divide(found, size[:, None]), size[None, :]), -1, 1)
 
 
 # Softmax and its kin: shifted by the largest element, so that nothing overflows
