@@ -308,6 +308,13 @@ SAMPLES: dict[str, list[Sample]] = {
         sample(apart(2, 3), axis=0, ord=np.inf),
         sample(apart(2, 3), ord=0),
     ],
+    # fourier.py
+    "dft": [
+        sample(normal(2, 5)),
+        sample(normal(2, 4), inverse=True),
+        sample(normal(2, 3, 2)),
+        sample(normal(2, 1), inverse=True),
+    ],
     # grids.py
     "segment": [
         sample([-2.0, 0.3, 0.9, 7.0], np.array([-1.0, 0.5, 1, 4])),

@@ -194,8 +194,6 @@ def mse_loss(x, target, reduction="mean", **more):
 
 def linalg_norm(x, ord=None, dim=None, keepdim=False, dtype=None):
     dim = tuple(dim) if isinstance(dim, list) else dim
-    matrix = len(dim) == 2 if isinstance(dim, tuple) else dim is None and x.ndim == 2
-    unless(matrix and ord in (2, -2, "nuc"), "norms of singular values are not here")
     unless(ord == 0, "the number of elements that are not 0 has no gradient")
     dim = axes(x, dim)
     return tl.norm(x, ord, dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim, keepdim)
@@ -246,6 +244,46 @@ def linalg_solve(a, b, left=True):
     return tl.solve(a, b[..., None])[..., 0] if vectors else tl.solve(a, b)
 
 
+def linalg_matrix_norm(x, ord="fro", dim=(-2, -1), keepdim=False, dtype=None):
+    return tl.norm(x, ord, tuple(dim), keepdim)
+
+
+def gradient(x, *, spacing=1, dim=None, edge_order=1):
+    unless(isinstance(spacing, (list, tuple)) and dim is None, "coordinates come axis by axis here")
+    given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
+    dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
+    found = tl.central_differences(x, *given, axis=dim, edge_order=edge_order)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def cov(x, *, correction=1, fweights=None, aweights=None):
+    unless(x.size == 0, "there must be an observation here")
+    return tl.cov(x, ddof=correction, fweights=fweights, aweights=aweights)
+
+
+def trapezoid(y, x=None, *, dx=1.0, dim=-1):
+    unless(x is not None and 1 < np.ndim(x) < y.ndim, "x is a vector or has all axes here")
+    return tl.trapezoid(y, x, dx, dim)
+
+
+def linalg_pinv(x, *, atol=None, rtol=None, hermitian=False, rcond=None):
+    unless(atol is not None or hermitian, "the limit is relative here")
+    return tl.pinv(x, rtol if rcond is None else rcond)
+
+
+def nan_to_num(x, nan=None, posinf=None, neginf=None):
+    return tl.nan_to_num(x, True, nan or 0.0, posinf, neginf)
+
+
+def linalg_cross(x, y, *, dim=-1):
+    return tl.cross(x, y, axis=dim)
+
+
+def matrix_power(x, n):
+    unless(x.size == 0, "nothing to multiply")
+    return tl.matrix_power(x, n)
+
+
 # PyTorch's name, where it is not ours, and how its arguments are ours.
 SAME = [
     "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "exp2", "expm1", "log", "log2", "log10",
@@ -253,7 +291,7 @@ SAME = [
     "positive", "erf", "erfc", "logical_not", "logical_and", "logical_or", "logical_xor", "maximum",
     "minimum", "fmax", "fmin", "fmod", "remainder", "hypot", "logaddexp", "logaddexp2", "copysign",
     "float_power", "matmul", "dot", "vdot", "inner", "outer", "kron", "tril", "triu", "trace",
-    "diag", "heaviside",
+    "diag", "heaviside", "sinc", "fliplr", "flipud", "corrcoef",
 ]  # fmt: skip
 RENAMED = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
@@ -262,7 +300,8 @@ RENAMED = {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "mm": "matmul",
     "bmm": "matmul", "mv": "matmul", "floor_divide": "floor_divide", "ravel": "ravel",
     "movedim": "moveaxis", "unsqueeze": "expand_dims",
-    "linalg.inv": "inv", "linalg.det": "det",
+    "linalg.inv": "inv", "linalg.det": "det", "linalg.svdvals": "svdvals",
+    "linalg.multi_dot": "multi_dot",
     "nn.functional.relu": "relu", "nn.functional.silu": "silu",
 }  # fmt: skip
 ADAPTED = {
@@ -311,6 +350,13 @@ ADAPTED = {
     else tl.cholesky(x),
     "linalg.solve": linalg_solve,
     "linalg.slogdet": lambda x: tuple(tl.slogdet(x)),
+    "nansum": reduction(tl.nansum), "nanmean": reduction(tl.nanmean), "nan_to_num": nan_to_num,
+    "trapezoid": trapezoid, "gradient": gradient, "cov": cov, "linalg.cross": linalg_cross,
+    "linalg.vander": lambda x, N=None: tl.stack([tl.vander(row, N, True) for row in tl.reshape(
+        x, (-1, x.shape[-1]))]).reshape((*x.shape, x.shape[-1] if N is None else N)),
+    "linalg.matrix_power": matrix_power, "linalg.matrix_norm": linalg_matrix_norm,
+    "linalg.eigvalsh": lambda x, UPLO="L": tl.eigvalsh(x), "linalg.pinv": linalg_pinv,
+    "linalg.qr": lambda x, mode="reduced": tuple(tl.qr(x, mode)),
     "linalg.norm": linalg_norm, "linalg.vector_norm": linalg_vector_norm,
     "nn.functional.leaky_relu": lambda x, negative_slope=0.01: tl.leaky_relu(x, negative_slope),
     "nn.functional.elu": lambda x, alpha=1.0: tl.elu(x, alpha),

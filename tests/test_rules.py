@@ -19,7 +19,7 @@ WORDED = {
     "reshape", "transpose", "getitem", "index_add", "index_set", "concatenate", "stack", "pad",
     "sum", "mean", "max", "min", "conv2d", "conv2d_image", "conv2d_kernel", "clip", "flip", "roll",
     "rot90", "repeat", "tile", "take", "take_along_axis", "diagonal", "tril", "triu", "cholesky",
-    "sum_of_products", "prod", "cumsum", "cumprod", "sort", "max_pool2d", "slope_of_sinc",
+    "sum_of_products", "prod", "cumsum", "cumprod", "sort", "max_pool2d", "slope_of_sinc", "dft",
     "eigenvalues", "eigenvectors", "singular_values", "singular_vectors", "orthonormal", "pinv",
 }  # fmt: skip
 CODE = re.compile(r"\*|np\.|\b(if|else|lambda|def|None|return|dtype)\b|\w=|broadcast_to|the vjp")

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import ops
 from .operation import OPS
+from .ops.fourier import FUNCTIONS as FOURIER
 from .value import Value
 
 # Where ours has another name than NumPy's or SciPy's.
@@ -45,9 +46,32 @@ PLAIN = {
     np.array2string, np.array_equal, np.array_equiv, np.array_repr, np.array_str, np.can_cast,
     np.count_nonzero, np.digitize, np.empty_like, np.flatnonzero, np.full_like, np.isclose,
     np.iscomplex, np.iscomplexobj, np.isfinite, np.isin, np.isinf, np.isnan, np.isneginf,
-    np.isposinf, np.isreal, np.isrealobj, np.lexsort, np.may_share_memory, np.nanargmax,
-    np.nanargmin, np.ndim, np.nonzero, np.ones_like, np.result_type, np.searchsorted, np.shape,
-    np.shares_memory, np.signbit, np.size, np.zeros_like,
+    np.isposinf, np.isreal, np.isrealobj, np.lexsort, np.linalg.matrix_rank, np.may_share_memory,
+    np.nanargmax, np.nanargmin, np.ndim, np.nonzero, np.ones_like, np.result_type, np.searchsorted,
+    np.shape, np.shares_memory, np.signbit, np.size, np.zeros_like,
+}  # fmt: skip
+
+# What to take for a function that has no op.
+INSTEAD = {
+    "np.add.at": "t.at[index].add(v)", "np.add.reduceat": "np.split, np.sum and np.stack",
+    "np.apply_along_axis": "the op's own axis, or np.stack of what a loop gives",
+    "np.ediff1d": "np.diff", "np.fft.fft2": "np.fft.fft along one axis after the other",
+    "np.fft.hfft": "np.fft.irfft, n times the conjugate", "np.fft.rfft2": "np.fft.rfft, then fft",
+    "np.histogram": "np.histogram(t.data): counts have no gradient",
+    "np.linalg.cond": "np.linalg.svdvals, the largest over the smallest",
+    "np.linalg.eig": "np.linalg.eigh for symmetric matrices: eigenvalues of others are complex",
+    "np.linalg.eigvals": "np.linalg.eigvalsh for symmetric matrices: others have complex ones",
+    "np.linalg.tensorsolve": "np.reshape and np.linalg.solve",
+    "np.meshgrid": "np.broadcast_to of t[:, None] and t[None, :]",
+    "np.nancumsum": "np.cumsum(np.nan_to_num(t))",
+    "np.nanmax": "np.max(np.where(np.isnan(t), -np.inf, t))",
+    "np.nanmedian": "np.median(t[~np.isnan(t)])",
+    "np.nanmin": "np.min(np.where(np.isnan(t), np.inf, t))",
+    "np.nanprod": "np.prod(np.where(np.isnan(t), 1, t))",
+    "np.nanstd": "np.std(t[~np.isnan(t)])", "np.nanvar": "np.var(t[~np.isnan(t)])",
+    "np.partition": "np.sort", "np.piecewise": "np.select", "np.poly": "np.convolve of the factors",
+    "np.polyfit": "np.linalg.lstsq(np.vander(x, n), y)",
+    "np.unique": "t[np.unique(t.data, return_index=True)[1]]",
 }  # fmt: skip
 
 # By these NumPy and SciPy read their arguments: of what requires no gradient they get the array.
@@ -101,7 +125,10 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     if (
         function in PLAIN
         or (function is np.where and len(args) == 1)
-        or ((meant is None or function in READERS) and not requires_gradient((args, kwargs)))
+        or (
+            (meant is None or function in READERS or function in FOURIER)
+            and not requires_gradient((args, kwargs))
+        )
     ):
         return function(*plain(args), **plain(kwargs))
     names, first = parameters(function)
@@ -125,9 +152,10 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
 def answer(meant: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `meant`, one of our functions or None, gives for NumPy's arguments."""
     if meant is None:
+        otherwise = ".data for the array, or write the op (tinygrad_lite.op)"
         raise TypeError(
-            f"{name} has no op here, so it would lose the gradient; use .data for the array, or "
-            "write the op (tinygrad_lite.op)"
+            f"{name} has no op here, so it would lose the gradient; use "
+            f"{INSTEAD.get(name, otherwise)}"
         )
     for argument, (cure, nothing) in REFUSED.items():
         if kwargs.pop(argument, nothing) is not nothing:
@@ -153,6 +181,8 @@ def ours(function: Any) -> Any:
     name = numpy_name(function)
     if name in PUBLIC:
         return getattr(ops, name)
+    if function in FOURIER:
+        return FOURIER[function]
     return next((op for op in OPS.values() if op.name == name), None)
 
 

@@ -74,7 +74,7 @@ __all__ = [
 ]  # fmt: skip
 for _family in (arrange, choosing, decompositions, grids, linalg, nn, norms, products, special,
                 statistics):  # fmt: skip
-    __all__ += _family.__all__  # type: ignore[attr-defined]
+    __all__ += _family.__all__
 
 for _name in __all__:  # every public function says in its errors what it was given
     if not isinstance(globals()[_name], Op):

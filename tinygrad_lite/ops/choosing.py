@@ -11,7 +11,18 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..arrays import Carrier
 from .arrange import ravel, take
-from .elementwise import Array, astype, equal, maximum, minimum, not_equal, operand, remainder, where
+from .elementwise import (
+    Array,
+    astype,
+    equal,
+    maximum,
+    minimum,
+    not_equal,
+    operand,
+    remainder,
+    values,
+    where,
+)
 from .shape import broadcast_to, concatenate, reshape
 
 __all__ = [
@@ -65,20 +76,21 @@ def choose(a: Array, choices: Any, mode: str = "raise") -> Array:
     Numbers that are out of range raise, or with ``mode="wrap"`` count on from the other end, or
     with ``mode="clip"`` mean the first or the last choice.
     """
-    index, arrays = operand(a), [operand(x) for x in choices]
+    index = operand(a)
+    arrays = [x if type(x) in (int, float) else operand(x) for x in choices]
     if index.dtype.kind not in "iub":
         raise TypeError(f"choose: a holds the numbers of choices, integers, but is {index.dtype}")
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"choose: mode must be 'raise', 'wrap' or 'clip', but is {mode!r}")
     index = astype(index, np.int64) if index.dtype == bool else index
-    last, numbers = len(arrays) - 1, chosen(index)
+    last = len(arrays) - 1
     if mode == "wrap":
         index = remainder(index, len(arrays))
     elif mode == "clip":
         index = minimum(maximum(index, 0), last)
-    elif np.any((numbers < 0) | (numbers > last)):
+    elif np.any((values(index) < 0) | (values(index) > last)):
         raise ValueError(f"choose: the numbers of {last + 1} choices run from 0 to {last}")
-    shape = np.broadcast_shapes(index.shape, *(x.shape for x in arrays))
+    shape = np.broadcast_shapes(index.shape, *map(np.shape, arrays))
     found = broadcast_to(arrays[-1], shape)
     for k in reversed(range(last)):
         found = where(equal(index, k), arrays[k], found)

@@ -1,8 +1,8 @@
 """Decompositions of matrices, as `numpy.linalg` has them: values, vectors, and what they solve.
 
 The vectors of equal values, and those of the values 0 of a matrix that is not square, may be turned
-among each other: they have no derivative, and where one is asked for it is NaN. Values are equal
-here if they differ by no more than rounding does.
+among each other: they have no derivative. Their gradient is NaN, even where what was made of them
+has one, as that cannot be told. Values are equal here if they differ by no more than rounding does.
 """
 
 from __future__ import annotations
@@ -53,17 +53,11 @@ def of_values(g: Array, found: Array, n: int) -> Array:
     return where(differ.any(-1), np.nan, g)
 
 
-def of_vectors(gaps: Array, turned: Array, same: np.ndarray, asked: np.ndarray) -> Array:
-    """What arrives by turning each pair of vectors, over the gap of their values: NaN where those
-    are equal and a gradient of one of the vectors is asked for."""
-    pairs = same & ~np.eye(same.shape[-1], dtype=bool)
-    unknown = pairs & (asked[..., None, :] | asked[..., :, None])
-    return where(unknown, np.nan, where(same, 0.0, divide(turned, where(same, 1.0, gaps))))
-
-
-def columns_asked(g: Array) -> np.ndarray:
-    """Which columns of a cotangent are not 0."""
-    return np.any(values(g) != 0, -2)
+def over_gaps(turned: Array, gaps: Array, same: np.ndarray) -> Array:
+    """What arrives by turning each pair of vectors, over the gap of their values: 0 for a vector
+    with itself, NaN where two values are the same."""
+    itself = np.eye(same.shape[-1], dtype=bool)
+    return where(same, np.where(itself, 0, np.nan), divide(turned, where(same, 1, gaps)))
 
 
 # Symmetric matrices
@@ -120,7 +114,7 @@ def _(g: Array, out: Array, x: Array) -> Array:
     found = sum(out * matmul(symmetric(x), out), -2)
     gaps, turned = found[..., None, :] - found[..., :, None], matmul(T(out), g)
     same = equal_pairs(found, x.shape[-1])
-    parts = of_vectors(gaps, (turned - T(turned)) * 0.5, same, columns_asked(g))
+    parts = over_gaps((turned - T(turned)) * 0.5, gaps, same)
     return matmul(out, matmul(parts, T(out)))
 
 
@@ -188,18 +182,18 @@ def _(g: Array, out: Array, x: Array) -> Array:
     u, v, gu, gv = out[..., :rows, :], out[..., rows:, :], g[..., :rows, :], g[..., rows:, :]
     found = sum(u * matmul(x, v), -2)
     ahead, behind = found[..., None, :], found[..., :, None]
-    gaps, same, asked = (ahead - behind) * (ahead + behind), equal_pairs(found, n), columns_asked(g)
+    gaps, same = (ahead - behind) * (ahead + behind), equal_pairs(found, n)
 
     def turned(vectors: Array, g: Array) -> Array:
         around = matmul(T(vectors), g)
-        return of_vectors(gaps, around - T(around), same, asked)
+        return over_gaps(around - T(around), gaps, same)
 
     middle = turned(u, gu) * ahead + behind * turned(v, gv)
     gradient = matmul(u, matmul(middle, T(v)))
     if x.shape[-1] == x.shape[-2]:
         return gradient
     zero = values(found) <= rounding(values(found), n)
-    over = where(zero & asked, np.nan, divide(1.0, where(zero, 1.0, found)))[..., None, :]
+    over = where(zero, np.nan, divide(1, where(zero, 1, found)))[..., None, :]
     if rows > x.shape[-1]:
         return gradient + matmul((gu - matmul(u, matmul(T(u), gu))) * over, T(v))
     return gradient + matmul(u, T((gv - matmul(v, matmul(T(v), gv))) * over))
@@ -299,7 +293,7 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> Lstsq:
     limit = eps * max(a.shape) if rcond is None else eps if rcond < 0 else rcond
     found = svdvals(a)
     sizes = values(found)
-    rank = int(np.count_nonzero(sizes > limit * sizes.max(initial=0)))
+    rank = np.intc(np.count_nonzero(sizes > limit * sizes.max(initial=0)))
     x = matmul(pinv(a, limit), b)
     rest = subtract(b, matmul(a, x))
     squares = reshape(sum(rest * rest, 0), -1)

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..operation import blocked, op
 from .arrange import atleast_1d, expand_dims, flip
@@ -54,14 +55,18 @@ def interp(
 
     At a point between two lines, x gets the mean of their slopes; at an end that of its line.
 
-    Raises: ValueError if there is no point, or xp and fp are not vectors of one length.
+    Raises: ValueError if there is no point, xp does not rise, or xp and fp are not vectors of one
+    length.
     """
-    x, xp, fp = (astype(operand(a), np.float64) for a in (x, xp, fp))
+    x, xp, fp = operand(x), operand(xp), operand(fp)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(
             f"interp: xp and fp must be vectors of one length, not empty, but have the shapes "
             f"{xp.shape} and {fp.shape}"
         )
+    if not np.can_cast(np.result_type(x.dtype, xp.dtype, fp.dtype), np.float64):
+        raise TypeError("interp: it computes in float64, which does not hold longdouble")
+    x, xp, fp = (a if a.dtype == np.float64 else astype(a, np.float64) for a in (x, xp, fp))
     if period is not None:
         if period == 0:
             raise ValueError("interp: period must not be 0")
@@ -71,6 +76,8 @@ def interp(
         xp, fp = getitem(xp, order), getitem(fp, order)
         xp = concatenate([subtract(xp[-1:], period), xp, add(xp[:1], period)])
         fp = concatenate([fp[-1:], fp, fp[:1]])
+    if np.any(np.diff(values(xp)) <= 0):
+        raise ValueError("interp: xp must rise from each element to the next")
     below, above = less(x, xp[0]), greater(x, xp[-1])
     inside = where(logical_or(below, above), xp[0], x)
 
@@ -93,13 +100,9 @@ def interp(
 @op(inputs=2, symbol="which")
 def segment(x: Array, xp: Array, side: str = "right") -> Array:
     """The number of the segment between two of the rising numbers xp in which x lies; of two that
-    meet there the right or the left one. Where xp jumps it is the right one."""
-    last = len(xp) - 2
-    right = np.clip(np.searchsorted(xp, x, "right") - 1, 0, last)
-    if side == "right":
-        return right
-    left = np.clip(np.searchsorted(xp, x, "left") - 1, 0, last)
-    return np.where(left + 1 == right, left, right)[()]
+    meet there, the right or the left one."""
+    after: Any = np.searchsorted(xp, x, side)  # type: ignore[call-overload]
+    return np.clip(after - 1, 0, len(xp) - 2)
 
 
 segment.vjp(blocked, blocked)
@@ -111,7 +114,7 @@ segment.vjp(blocked, blocked)
 def trapezoid(y: Array, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     """The integral along the axis of what is straight between the samples y, taken at x (None: at
     distances dx)."""
-    y, ahead = operand(y), (slice(None),) * axes_of(axis, np.ndim(y))[0]
+    y, ahead = operand(y), (slice(None),) * normalize_axis_index(axis, np.ndim(y))
     steps = dx
     if x is not None:
         x = operand(x)
@@ -122,9 +125,7 @@ def trapezoid(y: Array, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     return sum(divide(multiply(pairs, steps), 2.0), axis)
 
 
-def central_differences(
-    f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1
-) -> Any:
+def central_differences(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """`numpy.gradient`: the slopes along the axes (None: all) of a parabola through each sample of
     f and its neighbours; at the edges of a line, or with ``edge_order=2`` of the last parabola.
 
@@ -133,6 +134,9 @@ def central_differences(
 
     Raises: ValueError for too few samples, TypeError for spacings that do not fit.
     """
+    f = operand(f)
+    if f.dtype == bool:
+        raise TypeError("gradient: f is boolean, and has no slopes; convert it with .astype")
     f = as_floating(f)
     axes, spacings = axes_of(axis, f.ndim), [operand(h) for h in varargs] or [np.asarray(1.0)]
     if len(spacings) == 1 and not spacings[0].ndim:
@@ -168,7 +172,8 @@ def slopes(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
         bend = divide(subtract(d2, d1), add(h1, h2))
         first = subtract(first, multiply(h1[:1], bend[start]))
         last = add(last, multiply(h2[-1:], bend[end]))
-    return astype(concatenate([first, inner, last], axis), f.dtype)
+    found = concatenate([first, inner, last], axis)
+    return found if found.dtype == f.dtype else astype(found, f.dtype)
 
 
 def convolve(a: Array, v: Array, mode: str = "full") -> Array:
@@ -185,7 +190,7 @@ def convolve(a: Array, v: Array, mode: str = "full") -> Array:
 
 def correlate(a: Array, v: Array, mode: str = "valid") -> Array:
     """The sums over i of a[i + k] * v[i], for the k that `mode` says, as `convolve` has them."""
-    a, v = atleast_1d(a, v)
+    a, v = operand(a), operand(v)
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
         raise ValueError(
             f"convolve and correlate are for vectors that are not empty, but got the shapes "
@@ -208,7 +213,7 @@ def unwrap(p: Array, discont: Any = None, axis: int = -1, period: Any = 2 * math
     """p with whole periods added, from each jump along the axis on that is larger than `discont`
     (None: half a period), so that no jump is larger than half a period."""
     p = operand(p)
-    ahead = (slice(None),) * axes_of(axis, p.ndim)[0]
+    ahead = (slice(None),) * normalize_axis_index(axis, p.ndim)
     jumps = diff(p, axis=axis)
     whole = np.result_type(jumps.dtype, period).kind in "iu"
     low, odd = (-(period // 2), period % 2) if whole else (-period / 2, 0)
@@ -220,7 +225,9 @@ def unwrap(p: Array, discont: Any = None, axis: int = -1, period: Any = 2 * math
     small = less(abs(jumps), period / 2 if discont is None else discont)
     steps = where(small, 0, multiply(turns, -period))
     rest = add(getitem(p, (*ahead, slice(1, None))), cumsum(steps, axis))
-    return concatenate([astype(getitem(p, (*ahead, slice(None, 1))), rest.dtype), rest], axis)
+    found = concatenate([getitem(p, (*ahead, slice(None, 1))), rest], axis)
+    dtype = np.result_type(jumps.dtype, period)  # sums of small integers are wider
+    return found if found.dtype == dtype else astype(found, dtype)
 
 
 # Polynomials
@@ -230,7 +237,7 @@ def polyval(p: Array, x: Array) -> Array:
     """p[0] * x**(n-1) + ... + p[n-1], elementwise in x, by Horner's rule."""
     p, x = operand(p), operand(x)
     if len(p) < 2:
-        return add(multiply(x, 0), p[0] if len(p) else 0)
+        return add(multiply(x, np.zeros((), x.dtype)), p[0] if len(p) else np.False_)
     found = p[0]
     for k in range(1, len(p)):
         found = add(multiply(found, x), p[k])

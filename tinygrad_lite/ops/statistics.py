@@ -267,9 +267,10 @@ def average(
     Raises: ValueError or TypeError if the weights do not fit; ZeroDivisionError if they sum to 0.
     """
     a = operand(a)
+    axis = None if axis is None else axes_of(axis, a.ndim)
     if weights is None:
         found = mean(a, axis, keepdims)
-        total = np.full(found.shape, a.size / found.size if found.size else 0, found.dtype)[()]
+        total = np.full(found.shape, a.size / found.size, found.dtype)[()]
         return (found, total) if returned else found
     weights = operand(weights)
     if weights.shape != a.shape:
@@ -340,8 +341,10 @@ def cov(
         scaled = centred
     else:
         total = sum(weights)
-        count = total - ddof if aweights is None else total - ddof * divide(
-            sum(multiply(weights, operand(aweights))), total
+        count = (
+            total - ddof
+            if aweights is None
+            else total - ddof * divide(sum(multiply(weights, operand(aweights))), total)
         )
         centred = subtract(x, divide(matmul(x, weights), total)[:, None])
         scaled = multiply(centred, weights)
