@@ -132,6 +132,39 @@ def test_what_is_not_of_full_rank():
     assert found.residuals.shape == (0,)
 
 
+def test_decompositions_as_pytorch():
+    """Of symmetric matrices, and of what does not depend on the signs of vectors."""
+    torch = require("torch")
+    for n, x in enumerate((A.T @ A, A, A.T)):
+        ours, theirs = leaf(x), torch.tensor(x, requires_grad=True)
+
+        def f(x, linalg, full=False, symmetric=n == 0):
+            u, s, vh = linalg.svd(x, full)
+            y = (u * s**2 @ vh * w).sum() + (s**3).sum() + (u[0] * vh[:, 1] * s).sum()
+            if symmetric:
+                values, vectors = linalg.eigh(x)
+                y = y + ((vectors * values**0.5) @ vectors.T * w).sum() + (vectors[1] ** 4).sum()
+            return y
+
+        w = np.linspace(1, 2, x.size).reshape(x.shape)
+        y = f(ours, np.linalg)
+        w = torch.tensor(w)
+        z = f(theirs, torch.linalg)
+        assert y.item() == pytest.approx(z.item(), rel=1e-12)
+        v = rng.normal(size=x.shape)
+        v = v + v.T if n == 0 else v
+        first = grad(y, ours)
+        (slope,) = torch.autograd.grad(z, theirs, create_graph=True)
+        symmetrise = (lambda a: (a + a.T) / 2) if n == 0 else (lambda a: a)
+        np.testing.assert_allclose(
+            symmetrise(first.data), symmetrise(slope.numpy(force=True)), rtol=1e-9, atol=1e-11
+        )
+        (second,) = torch.autograd.grad((slope * torch.tensor(v)).sum(), theirs)
+        np.testing.assert_allclose(
+            symmetrise(grad((first * v).sum(), ours).data), symmetrise(second.numpy()), 1e-8, 1e-9
+        )
+
+
 def test_decompositions_make_up_the_matrix():
     for x in (A, A.T, np.stack([A, 2 - A])):
         u, s, vh = np.linalg.svd(leaf(x), full_matrices=False)

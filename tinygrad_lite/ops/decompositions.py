@@ -246,8 +246,8 @@ def _(g: Array, out: Array, a: Array) -> Array:
 @op(inputs=1, symbol="A⁺", formula="−pᵀ g pᵀ + (I − a p) gᵀ p pᵀ + pᵀ p gᵀ (I − p a); p = out")
 def pinv(a: Array, rcond: Any = None) -> Array:
     """The pseudoinverse: singular values below `rcond` times the largest (None: 1e-15) count as 0,
-    as in `numpy.linalg.pinv`. Where there are such, a small step makes them count: there is no
-    derivative."""
+    as in `numpy.linalg.pinv`. Where there are such the gradient is NaN, as a small step away from a
+    0 makes it count."""
     return np.linalg.pinv(a, *([] if rcond is None else [rcond]))
 
 
