@@ -111,6 +111,8 @@ SAMPLES: dict[str, list[Sample]] = {
     "bitwise_and": BITS,
     "bitwise_or": BITS,
     "bitwise_xor": BITS,
+    "left_shift": BITS[1:],
+    "right_shift": BITS[1:],
     "invert": [sample(np.array([True, False])), sample(whole(3)), sample(np.array(True))],
     "reshape": [
         sample(normal(2, 3), shape=(3, 2)),

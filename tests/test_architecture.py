@@ -39,6 +39,7 @@ LAYERS = [
     "ops/",
     "numpy_protocols.py",
     "tensor.py",
+    "array_api.py",
     "updated.py",
     "calculus.py",
     "differences.py",

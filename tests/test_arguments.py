@@ -61,6 +61,7 @@ FORMS: dict[str, list[Any]] = {
         floor_divide arctan2 logaddexp logaddexp2 copysign equal not_equal less less_equal greater
         greater_equal logical_and logical_or logical_xor outer kron power float_power""", TWO),
     **each("bitwise_and bitwise_or bitwise_xor", BOOLS),
+    **each("left_shift right_shift", [form(np.array([5, -9]), 2), form(3, np.array([1, 0]))]),
     "invert": [form(A > 1), form(np.array([1, 2]))],
     "heaviside": [form(N, 0.5), form(N, 0.0)],
     "leaky_relu": [form(N), form(N, negative_slope=0.3), form(N, negative_slope=9)],

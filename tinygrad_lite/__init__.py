@@ -19,6 +19,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from . import array_api as _array_api  # noqa: F401 (it fills a slot of Tensor)
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .context import no_grad, scope
 from .operation import blocked, op

@@ -337,6 +337,10 @@ class Tensor(Value):
     __neg__: Method = ops.negative
     __abs__: Method = ops.abs
     __invert__: Method = ops.invert
+    __lshift__: Method = ops.left_shift
+    __rshift__: Method = ops.right_shift
+    __rlshift__ = reflect(ops.left_shift)
+    __rrshift__ = reflect(ops.right_shift)
     __lt__: Method = ops.less
     __le__: Method = ops.less_equal
     __gt__: Method = ops.greater
@@ -454,6 +458,11 @@ class Tensor(Value):
         """The tensor with its axes reversed."""
         return ops.transpose(self)
 
+    @property
+    def mT(self) -> Tensor:
+        """The matrices in the last two axes transposed."""
+        return ops.swapaxes(self, -1, -2)
+
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """The elements held between min and max (None: no bound)."""
         return ops.clip(self, min, max)
@@ -497,7 +506,19 @@ class Tensor(Value):
         """The elements as Python numbers in nested lists."""
         return self._array.tolist()
 
-    # NumPy's protocols
+    # NumPy's protocols, and the array API standard's
+
+    device = "cpu"
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """This tensor. Raises: ValueError for another device than "cpu"."""
+        if device != "cpu":
+            raise ValueError(f"the only device is 'cpu', but asked for was {device!r}")
+        return self
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """The array API standard's functions; a slot that array_api.py fills."""
+        raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if loses_gradient(self):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import loses_gradient
 from ..operation import op
 from .arrange import swapaxes, tril, triu
 from .elementwise import Array, as_floating, divide, subtract, values, where
@@ -133,13 +134,15 @@ def svd(x: Array, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """U, S and Vh with x = U @ diag(S) @ Vh, the columns of U and the rows of Vh of length 1 and at
     right angles, S falling, as `numpy.linalg.svd`; with ``compute_uv=False`` S alone.
 
-    Raises: ValueError for all of U and Vh of matrices that are not square: x does not determine
-    the rest.
+    Raises: ValueError for all of U and Vh of matrices that are not square, if x requires a
+    gradient: it does not determine the rest.
     """
     x = matrices(x)
     if not compute_uv:
         return svdvals(x)
     if full_matrices and x.shape[-1] != x.shape[-2]:
+        if not loses_gradient(x):
+            return Svd(*np.linalg.svd(values(x)))
         raise ValueError(
             f"svd: matrices of shape {x.shape[-2:]} do not determine all of U and Vh; take "
             "full_matrices=False"
@@ -213,9 +216,12 @@ def qr(a: Array, mode: str = "reduced") -> Any:
     """Q and R with a = Q @ R, the columns of Q of length 1 and at right angles, R upper
     triangular, as `numpy.linalg.qr`; R alone with ``mode="r"``.
 
-    Raises: ValueError for other modes, as a does not determine more of Q.
+    Raises: ValueError for other modes, if a requires a gradient, as it does not determine more of
+    Q.
     """
     a = matrices(a)
+    if mode not in ("reduced", "r") and not loses_gradient(a):
+        return np.linalg.qr(values(a), mode)  # type: ignore[call-overload]
     if mode not in ("reduced", "r"):
         raise ValueError(f"qr: mode must be 'reduced' or 'r' here, but is {mode!r}")
     n = min(a.shape[-2:])

@@ -268,6 +268,8 @@ logical_or = comparison("logical_or", "or", np.logical_or)
 bitwise_and = comparison("bitwise_and", "&", np.bitwise_and)
 bitwise_or = comparison("bitwise_or", "|", np.bitwise_or)
 bitwise_xor = comparison("bitwise_xor", "xor", np.bitwise_xor)
+left_shift = comparison("left_shift", "<<", np.left_shift)
+right_shift = comparison("right_shift", ">>", np.right_shift)
 
 
 @elementwise(symbol="not")

@@ -1,0 +1,23 @@
+"""A pytest plugin: the array API's own tests for a library without complex numbers.
+
+Their variable ARRAY_API_TESTS_SKIP_DTYPES leaves these out, but then a line asks for the largest of
+no dtypes. Here that line finds None.
+"""
+
+import builtins
+import importlib.util
+import sys
+
+NAME = "array_api_tests.dtype_helpers"
+
+
+def largest(*given, **options):
+    """`max`, and of an empty list (None, 0)."""
+    return builtins.max(*given, **({"default": (None, 0)} if len(given) == 1 else {}), **options)
+
+
+spec = importlib.util.find_spec(NAME)
+module = importlib.util.module_from_spec(spec)
+module.max = largest
+sys.modules[NAME] = module
+spec.loader.exec_module(module)
