@@ -15,10 +15,13 @@ from tinygrad_lite.ops.elementwise import operand
 
 rng = np.random.default_rng(4)
 A, V = rng.normal(size=(4, 3)), rng.normal(size=5)
-COMPOSED = """append average block central_differences choose compress convolve corrcoef correlate
-    cov cross delete eigh eigvalsh extract fliplr flipud insert interp lstsq matrix_power multi_dot
-    nan_to_num nanmean nansum norm percentile pinv polyval ptp qr select sinc svd svdvals trapezoid
-    unwrap vander""".split()
+COMPOSED = [
+    "append", "average", "block", "central_differences", "choose", "compress", "convolve",
+    "corrcoef", "correlate", "cov", "cross", "delete", "eigh", "eigvalsh", "extract", "fliplr",
+    "flipud", "insert", "interp", "lstsq", "matrix_power", "multi_dot", "nan_to_num", "nanmean",
+    "nansum", "norm", "percentile", "pinv", "polyval", "ptp", "qr", "select", "sinc", "svd",
+    "svdvals", "trapezoid", "unwrap", "vander",
+]  # fmt: skip
 
 
 def leaf(x):

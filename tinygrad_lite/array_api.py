@@ -9,6 +9,7 @@ Source: https://data-apis.org/array-api/2024.12
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -38,7 +39,8 @@ RENAMED = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
     "atan2": "arctan2", "atanh": "arctanh", "bitwise_invert": "invert",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
-    "concat": "concatenate", "permute_dims": "transpose", "pow": "power",
+    "concat": "concatenate", "conj": "positive", "permute_dims": "transpose", "pow": "power",
+    "real": "positive",
 }  # fmt: skip
 SAME = """abs add bitwise_and bitwise_or bitwise_xor broadcast_to ceil copysign cos cosh divide
     equal exp expand_dims expm1 flip floor floor_divide greater greater_equal hypot less less_equal
@@ -56,7 +58,7 @@ NO_ARRAYS = "can_cast isdtype result_type"
 
 def as_tensors(x: Any) -> Any:
     """A result with Tensors in place of arrays."""
-    if isinstance(x, (np.ndarray, np.generic, bool, int)):
+    if isinstance(x, (np.ndarray, np.generic, builtins.bool, int)):  # bool is a dtype here
         return Tensor(x)
     if isinstance(x, tuple):
         parts = map(as_tensors, x)
@@ -84,7 +86,7 @@ globals().update(DTYPES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("complex64", "complex128", "conj", "imag", "real", "fft"):
+    if name in ("complex64", "complex128", "fft"):
         raise AttributeError(
             f"{name} of the array API is not here, as Tensors hold real numbers; np.fft.rfft of a "
             "Tensor gives the real and the imaginary part"
@@ -208,6 +210,11 @@ __array_namespace_info__ = Info
 
 
 # Arguments that are not NumPy's
+
+
+def imag(x: Any, /) -> Any:
+    """The imaginary part of real numbers: zeros."""
+    return zeros_like(x)
 
 
 def broadcast_arrays(*arrays: Any) -> Any:
@@ -358,7 +365,7 @@ def outer(x1: Any, x2: Any, /) -> Any:
 
 def pinv(x: Any, /, *, rtol: Any = None) -> Any:
     """The pseudoinverses; singular values up to rtol times the largest count as 0."""
-    least = np.finfo(x.dtype).eps * max(x.shape[-2:]) if rtol is None else rtol
+    least = np.finfo(x.dtype).eps * builtins.max(x.shape[-2:]) if rtol is None else rtol
     return pseudoinverse(x, least)
 
 

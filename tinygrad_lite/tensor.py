@@ -532,7 +532,17 @@ class Tensor(Value):
             array.flags.writeable = False
         return array
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: Any = None,
+    ) -> Any:
+        options = {"stream": stream, "dl_device": dl_device, "copy": copy}
+        if max_version is not None:
+            options["max_version"] = max_version
         return np.array(self).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
