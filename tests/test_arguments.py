@@ -162,7 +162,7 @@ FORMS: dict[str, list[Any]] = {
                form(A, 1, B.T, axis=1), form(A, [1], B[:, :1], axis=1),
                form(A, [2, 0], 0.5, axis=-1),
                form(A, obj=slice(0, 2), values=B[:, :2], axis=1), form(A, -1, 7, 1),
-               form(A, np.array([True, False, True]), 0.5, axis=1), form(V, [1, 1, 3], V)],
+               form(V, [1, 1, 3], V)],
     "block": [form([A, B]), form([[A, B], [B, A]]), form([[A, V[:2, None]]]), form(A),
               form([V, 0.5])],
     **each("flipud fliplr", [form(A), form(apart(2, 3, 2))]),
@@ -607,7 +607,8 @@ def test_spellings_of_numpys():
     t, m = leaf([1.0, 2.0]), leaf(A)
     assert np.array_equal(np.where(t > 1)[0], [1])
     assert np.array_equal(np.argwhere(t > 1), [[1]])
-    assert np.array_equal(np.clip(t, min=0, max=1.5).data, [1, 1.5])
+    if np.lib.NumpyVersion(np.__version__) >= "2.1.0":  # which names them so first
+        assert np.array_equal(np.clip(t, min=0, max=1.5).data, [1, 1.5])
     assert grad(np.arange(3.0).clip(t[0], 2).sum(), t).data.tolist() == [1, 0]
     for order in ("C", "F"):
         assert np.array_equal(np.ravel(m, order=order).data, A.ravel(order))

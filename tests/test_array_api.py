@@ -23,7 +23,7 @@ def layer_norm(x, w):
 
 
 def whiten(x):
-    xp = x.__array_namespace__(api_version="2023.12")
+    xp = x.__array_namespace__(api_version="2022.12")
     values, vectors = xp.linalg.eigh(xp.matrix_transpose(x) @ x)
     return xp.concat([x @ vectors / xp.pow(values, 0.5), xp.zeros((1, 3))], axis=0)
 

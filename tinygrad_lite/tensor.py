@@ -540,10 +540,11 @@ class Tensor(Value):
         dl_device: Any = None,
         copy: Any = None,
     ) -> Any:
-        options = {"stream": stream, "dl_device": dl_device, "copy": copy}
-        if max_version is not None:
-            options["max_version"] = max_version
-        return np.array(self).__dlpack__(**options)
+        options = {
+            "stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy,
+        }  # fmt: skip
+        given = {name: x for name, x in options.items() if x is not None}
+        return np.array(self).__dlpack__(**given)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return np.empty(0).__dlpack_device__()

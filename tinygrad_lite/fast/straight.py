@@ -23,7 +23,7 @@ from ..ancestors import between
 from ..backward import contributions, missing_rule, to_input, unbroadcast
 from ..context import CONTEXT, Context
 from ..operation import Op, blocked
-from ..ops.convolve import conv2d, conv2d_image, conv2d_kernel
+from ..ops.convolution import conv2d, conv2d_image, conv2d_kernel
 from ..ops.elementwise import (
     add,
     divide,

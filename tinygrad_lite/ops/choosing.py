@@ -141,8 +141,10 @@ def insert(arr: Array, obj: Any, values: Array, axis: int | None = None) -> Arra
             "of them with .astype"
         )
     new = new if new.dtype == arr.dtype else astype(new, arr.dtype)
-    places = np.arange(arr.shape[axis])[obj] if isinstance(obj, slice) else np.asarray(obj)
-    count = np.count_nonzero(places) if places.dtype == bool else places.size
+    if not isinstance(obj, slice) and obj.dtype == bool:  # NumPy 2.0 takes it for integers
+        obj = np.flatnonzero(obj)
+    places = np.arange(arr.shape[axis])[obj] if isinstance(obj, slice) else obj
+    count = places.size
     if count == 1 or places.ndim == 0:
         new = reshape(new, (1,) * (arr.ndim - new.ndim) + new.shape)
         if places.ndim == 0:  # NumPy takes the first axis of the values for this one

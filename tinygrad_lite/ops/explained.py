@@ -30,7 +30,8 @@ def explain(
         said = shapes
     elif said.startswith((f"{name}: ", f"{name}() ", f"{name} ")):
         return error
-    kind = next((k for k in (ValueError, IndexError) if isinstance(error, k)), TypeError)
+    kinds = (np.exceptions.AxisError, ValueError, IndexError)  # the first is both of the others
+    kind = next((k for k in kinds if isinstance(error, k)), TypeError)
     missing = [key for key, x in inputs.items() if x is None and key not in defaults]
     odd = [f"{k} = {label(repr(x))}" for k, x in static.items() if x is not defaults.get(k, k)]
     if missing:
