@@ -231,6 +231,7 @@ def test_values_never_change():
             np.add(value.data, 1, out=value.data, casting="unsafe")
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape")  # deprecated from NumPy 2.5 on
 def test_the_form_of_what_is_handed_out_is_not_the_tensors():
     x = Tensor([[1.0, 2.0], [3.0, 4.0]])
     for handed in (x.data, (x * 2).data, np.asarray(x), np.asarray(x * 2), x[:1].data):
