@@ -136,15 +136,15 @@ def central_differences(f: Array, *varargs: Any, axis: Any = None, edge_order: i
     """
     f = operand(f)
     if f.dtype == bool:
-        raise TypeError("gradient: f is boolean, and has no slopes; convert it with .astype")
+        raise TypeError("f is boolean, and has no slopes; convert it with .astype")
     f = as_floating(f)
     axes, spacings = axes_of(axis, f.ndim), [operand(h) for h in varargs] or [np.asarray(1.0)]
     if len(spacings) == 1 and not spacings[0].ndim:
         spacings *= len(axes)
     if len(spacings) != len(axes):
-        raise TypeError(f"gradient: {len(axes)} axes cannot have {len(spacings)} spacings")
+        raise TypeError(f"{len(axes)} axes cannot have {len(spacings)} spacings")
     if edge_order not in (1, 2):
-        raise ValueError(f"gradient: edge_order must be 1 or 2, but is {edge_order}")
+        raise ValueError(f"edge_order must be 1 or 2, but is {edge_order}")
     found = [slopes(f, h, i, edge_order) for h, i in zip(spacings, axes, strict=True)]
     return found[0] if len(found) == 1 else tuple(found)
 
@@ -154,11 +154,11 @@ def slopes(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
     n, ahead = f.shape[axis], (slice(None),) * axis
     if n <= edge_order:
         raise ValueError(
-            f"gradient: axis {axis} has {n} samples, but needs {edge_order + 1} for its edges"
+            f"axis {axis} has {n} samples, but needs {edge_order + 1} for its edges"
         )
     if spacing.ndim and spacing.shape != (n,):
         raise ValueError(
-            f"gradient: axis {axis} has {n} samples, but coordinates of shape {spacing.shape}"
+            f"axis {axis} has {n} samples, but coordinates of shape {spacing.shape}"
         )
     steps = diff(as_floating(spacing)) if spacing.ndim else multiply(spacing, np.ones(n - 1))
     steps = reshape(steps, (-1, *(1,) * (f.ndim - axis - 1)))
