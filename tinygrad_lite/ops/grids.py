@@ -14,6 +14,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..operation import blocked, op
 from .arrange import atleast_1d, expand_dims, flip
 from .at_zero import abs, power
+from .choosing import chosen
 from .elementwise import (
     Array,
     add,
@@ -72,7 +73,7 @@ def interp(
             raise ValueError("interp: period must not be 0")
         period, left, right = np.abs(period), None, None
         x, xp = remainder(x, period), remainder(xp, period)
-        order = np.argsort(values(xp))
+        order = np.argsort(chosen(xp))
         xp, fp = getitem(xp, order), getitem(fp, order)
         xp = concatenate([subtract(xp[-1:], period), xp, add(xp[:1], period)])
         fp = concatenate([fp[-1:], fp, fp[:1]])
@@ -153,13 +154,9 @@ def slopes(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
     """`central_differences` along one axis."""
     n, ahead = f.shape[axis], (slice(None),) * axis
     if n <= edge_order:
-        raise ValueError(
-            f"axis {axis} has {n} samples, but needs {edge_order + 1} for its edges"
-        )
+        raise ValueError(f"axis {axis} has {n} samples, but needs {edge_order + 1} for its edges")
     if spacing.ndim and spacing.shape != (n,):
-        raise ValueError(
-            f"axis {axis} has {n} samples, but coordinates of shape {spacing.shape}"
-        )
+        raise ValueError(f"axis {axis} has {n} samples, but coordinates of shape {spacing.shape}")
     steps = diff(as_floating(spacing)) if spacing.ndim else multiply(spacing, np.ones(n - 1))
     steps = reshape(steps, (-1, *(1,) * (f.ndim - axis - 1)))
     slope = divide(diff(f, axis=axis), steps)
