@@ -277,7 +277,10 @@ def of_order_1(case: Any) -> bool:
 
 
 DTYPES = (np.float16, np.float32, np.float64, np.longdouble)
-NO_HALVES = {"inv", "solve", "det", "logabsdet", "cholesky"}  # np.linalg has neither of the ends
+NO_HALVES = {  # np.linalg has neither of the ends
+    "inv", "solve", "det", "logabsdet", "cholesky", "eigenvalues", "eigenvectors",
+    "singular_values", "singular_vectors", "orthonormal", "pinv",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("every", [12, pytest.param(4, marks=pytest.mark.slow)])

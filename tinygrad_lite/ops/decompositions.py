@@ -156,7 +156,7 @@ def svdvals(x: Array) -> Array:
     return singular_values(matrices(x))
 
 
-@op(symbol="σᵢ", formula="U diag(g) Vᵀ, U and V = the singular vectors of x")
+@op(formula="U diag(g) Vᵀ, U and V = the singular vectors of x")
 def singular_values(x: Array) -> Array:
     """The singular values of matrices, falling."""
     return np.linalg.svd(x, compute_uv=False)
@@ -249,7 +249,7 @@ def _(g: Array, out: Array, a: Array) -> Array:
     return where(dependent, np.nan, gradient)
 
 
-@op(inputs=1, symbol="A⁺", formula="−pᵀ g pᵀ + (I − a p) gᵀ p pᵀ + pᵀ p gᵀ (I − p a); p = out")
+@op(inputs=1, formula="−pᵀ g pᵀ + (I − a p) gᵀ p pᵀ + pᵀ p gᵀ (I − p a); p = out")
 def pinv(a: Array, rcond: Any = None) -> Array:
     """The pseudoinverse: singular values below `rcond` times the largest (None: 1e-15) count as 0,
     as in `numpy.linalg.pinv`. Where there are such the gradient is NaN, as a small step away from a
