@@ -313,6 +313,26 @@ def test_without_fast_every_answer_stays_the_same(tmp_path):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
+def test_importing_loads_little():
+    """What only looks at computations, reads files of the user's, or hashes, is loaded when it is
+    first needed: importing stays quick. NumPy loads `inspect`, with all that it needs."""
+    code = """
+    import inspect, json, sys
+    import numpy
+    before = set(sys.modules)
+    import tinygrad_lite
+    print(json.dumps(sorted(set(sys.modules) - before)))
+    """
+    loaded = json.loads(run_python(code, TOP))
+    ours = {name for name in loaded if name.split(".")[0] == "tinygrad_lite"}
+    assert {*loaded} - ours <= {"__future__", "_heapq", "heapq", "threading"}
+    late = {"drawing", "insight", "stepping", "views"}
+    assert late.isdisjoint(name.split(".")[1] for name in ours if "." in name)
+    recorded = {name for name in ours if name.startswith("tinygrad_lite.recorded.")}
+    assert recorded <= {"tinygrad_lite.recorded.rerun"}
+    assert "tinygrad_lite.fast.straight" not in ours
+
+
 def run_python(code, path, environment=()):
     """What a Python prints that finds our package in the folder `path`."""
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -23,9 +22,9 @@ from .value import Value
 class recording(Block):
     """Record even inside `no_grad`, as whoever differentiates must."""
 
-    def change(self, context: Context) -> Context:
+    def change(self, context: Context) -> None:
         """Recording."""
-        return replace(context, recording=True)
+        context.recording = True
 
 
 @overload

@@ -7,7 +7,6 @@ import inspect
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -16,15 +15,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = os.path.dirname(__file__) + os.sep
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
-    """What holds for the current thread or task, and the innermost block that changed it."""
+    """What holds for the current thread or task: what held outside, until a block changes it."""
 
-    recording: bool = True
-    scope: tuple[str, ...] = ()
-    sources: Any = None  # what notes the line of the user's code that runs an op, if anything
-    block: Block | None = None
-    outer: Any = None  # the Context before the block
+    def __init__(self, outer: Any = None, block: Block | None = None) -> None:
+        self.outer, self.block = outer, block
+        self.recording: bool = outer.recording if outer else True
+        self.scope: tuple[str, ...] = outer.scope if outer else ()
+        # What notes the line of the user's code that runs an op, if anything.
+        self.sources: Any = outer.sources if outer else None
 
 
 OUTSIDE = Context()  # what holds outside all blocks
@@ -38,13 +37,14 @@ class Block:
     ends itself, even where another was entered since, as when a generator is closed later.
     """
 
-    def change(self, context: Context) -> Context:
-        """The context inside the block."""
+    def change(self, context: Context) -> None:
+        """Make what holds outside the block what holds inside it."""
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        now = CONTEXT.get()
-        CONTEXT.set(replace(self.change(now), block=self, outer=now))
+        context = Context(CONTEXT.get(), self)
+        self.change(context)
+        CONTEXT.set(context)
 
     def __exit__(self, *_: object) -> None:
         now = CONTEXT.get()
@@ -86,9 +86,9 @@ class no_grad(Block):
     False
     """
 
-    def change(self, context: Context) -> Context:
+    def change(self, context: Context) -> None:
         """Not recording."""
-        return replace(context, recording=False)
+        context.recording = False
 
 
 class scope(Block):
@@ -111,6 +111,6 @@ class scope(Block):
             raise TypeError(f"a scope's name is a non-empty string, but got {name!r}")
         self.name = name
 
-    def change(self, context: Context) -> Context:
+    def change(self, context: Context) -> None:
         """One scope further in."""
-        return replace(context, scope=(*context.scope, self.name))
+        context.scope = (*context.scope, self.name)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 from .ancestors import place_in_order
@@ -22,8 +20,7 @@ MOST = 8  # ops between a truth and the values that it is noted on
 KEPT = 64  # truths that are noted on a leaf: it may be asked in every round of a loop
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(NamedTuple):
     """An answer, where it was asked, and the values that it was computed from by way of `ops`, each
     with its static parameters and its inputs: a place among the values, or an array."""
 
@@ -61,11 +58,13 @@ class Truth:
         moved = tuple(ref(x) if x is not None else old for old, x in known)
         pairs = zip(self.leaves, known, strict=True)
         leaves = (a if a is None or x is None else x._array for a, (_, x) in pairs)
-        return replace(self, values=moved, leaves=tuple(leaves))
+        return self._replace(values=moved, leaves=tuple(leaves))
 
 
 def digest(array: Any) -> tuple[Any, ...]:
     """What tells an array from others, and is short."""
+    from hashlib import blake2b  # which loads OpenSSL
+
     return array.shape, array.dtype.str, blake2b(array.tobytes()).digest()
 
 

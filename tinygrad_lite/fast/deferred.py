@@ -9,10 +9,9 @@ graph does, runs the pass again, recorded; then they are nodes like others.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from itertools import count
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -52,8 +51,7 @@ class Deferred(Tensor):
     index = ask("index")
 
 
-@dataclass(slots=True)
-class Noted:
+class Noted(NamedTuple):
     """Gives what is recorded later the line that asked for it."""
 
     calls: Any
@@ -63,15 +61,14 @@ class Noted:
         return self.calls
 
 
-@dataclass(slots=True)
-class Pass:
+class Pass(NamedTuple):
     """A reverse pass that was computed, and what it takes to record it."""
 
     output: Value
     start: Any
     path: Collection[Value]
     context: Context
-    index: int  # the record goes between this and the next index that anyone gets
+    place: int  # an index: the record goes between this and the next index that anyone gets
     gradients: list[tuple[Value, ref[Deferred]]]
 
     def record(self) -> None:
@@ -82,7 +79,7 @@ class Pass:
         start = self.start if isinstance(self.start, Value) else new(Tensor).record(self.start)
         try:
             with np.errstate(all="ignore"):  # it has warned when it was computed
-                operands = tensors_of(self.index)
+                operands = tensors_of(self.place)
                 stream = messages(self.output, start, operands=operands, within=self.path)
                 found = {node: g for node, g, _, _ in stream if node in wanted}
             nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
@@ -96,7 +93,7 @@ class Pass:
         finally:
             CONTEXT.reset(token)
         record = sorted(find_younger(nodes, since), key=lambda node: node.index)
-        for i, node in enumerate(record, self.index + 1):
+        for i, node in enumerate(record, self.place + 1):
             node.index = i
             for x in node.inputs:
                 if isinstance(x, Value) and x in nodes:
@@ -115,7 +112,8 @@ def defer(
 ) -> dict[Value, Tensor]:
     """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
     now = CONTEXT.get()
-    context = replace(now, sources=Noted(now.sources.note())) if now.sources else now
+    context = Context(now)
+    context.sources = now.sources and Noted(now.sources.note())
     this = Pass(output, start, path, context, next_index(), [])
     array = start._array if isinstance(start, Value) else start
     found: dict[Value, Any] = leaf_gradients(output, array, path, inputs)

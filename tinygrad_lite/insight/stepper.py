@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -36,9 +35,9 @@ class source_lines(Block):
     True
     """
 
-    def change(self, context: Context) -> Context:
+    def change(self, context: Context) -> None:
         """Noting lines."""
-        return replace(context, sources=Calls())
+        context.sources = Calls()
 
 
 class Steps(Result, Passes):

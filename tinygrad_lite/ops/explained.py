@@ -64,15 +64,15 @@ def explain_op(
 
 def explained(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function made of ops, its errors told as those of an op."""
-    signature = inspect.signature(function)
-    parameters = signature.parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except ERRORS as error:
+            signature = inspect.signature(function)
+            parameters = signature.parameters.values()
+            defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
             try:
                 given = signature.bind(*args, **kwargs).arguments
             except TypeError as mismatch:

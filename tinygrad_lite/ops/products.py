@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from .reduce import axes_of
 from .shape import broadcast_to, reshape, stack
 
 __all__ = ["cross", "dot", "einsum", "inner", "kron", "outer", "tensordot", "vdot"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # without loading `string`
 
 
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Array:
@@ -49,7 +50,7 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Array:
 
 def read_interleaved(*given: Any) -> tuple[str, tuple[Any, ...]]:
     """The subscripts as letters, and the operands, of ``einsum(a, [0, 1], b, [1, 2], [0, 2])``."""
-    letters = sorted(ascii_letters)
+    letters = sorted(LETTERS)
     lists = [*given[1::2], *(given[-1:] if len(given) % 2 else [])]
     try:
         terms = ["".join("..." if i is ... else letters[i] for i in one) for one in lists]
@@ -74,7 +75,7 @@ def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
     for x, term, letters, n in zip(arrays, terms, named, rest, strict=True):
         if n < 0 or (n and letters == term):
             raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit the shape {x.shape}")
-    spare = "".join(i for i in ascii_letters if i not in subscripts)[: max(rest)]
+    spare = "".join(i for i in LETTERS if i not in subscripts)[: max(rest)]
     dots = [spare[len(spare) - n :] for n in rest]
     terms = [term.replace("...", dot) for term, dot in zip(terms, dots, strict=True)]
     if not arrow:
@@ -123,7 +124,7 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     pairs = list(zip(axes_of(axes_a, a.ndim), axes_of(axes_b, b.ndim), strict=True))
     if any(a.shape[p] != b.shape[q] for p, q in pairs):
         raise ValueError(f"tensordot: the axes {pairs} of {a.shape} and {b.shape} differ in size")
-    of_a, of_b = list(ascii_letters[: a.ndim]), list(ascii_letters[a.ndim :][: b.ndim])
+    of_a, of_b = list(LETTERS[: a.ndim]), list(LETTERS[a.ndim :][: b.ndim])
     for p, q in pairs:
         of_b[q] = of_a[p]
     result = [i for i in of_a if i not in of_b] + [i for i in of_b if i not in of_a]

@@ -63,7 +63,7 @@ class Calls:
 
 def note_outside_blocks() -> None:
     """Note the lines of every op, as if all ran in `source_lines()`."""
-    object.__setattr__(OUTSIDE, "sources", Calls())
+    OUTSIDE.sources = Calls()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -18,8 +18,9 @@ from ..ancestors import between, place_in_order
 from ..arrays import describe, freeze
 from ..operation import ERRORS, Op
 from ..value import Value, new
-from .joins import Use
-from .lines import place_of
+
+if TYPE_CHECKING:
+    from .joins import Use
 
 # What runs a computation and its reverse pass again: from arrays to the value, the gradients, and
 # what `ask_again` says.
@@ -186,6 +187,8 @@ def remake(v: Value, op: Op, inputs: list[Any]) -> Any:
         try:
             data = ground.lock(op, op.compute(*arrays, **v.params), arrays)
         except ERRORS as error:
+            from .lines import place_of  # late, with all that reads a user's file
+
             place = place_of(v.source)
             where = f" (line {place.source[1]})" if place else ""
             raise type(error)(
