@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from . import against, measure
-from .data import WHAT, conv_grid
+from .data import SIZES, WHAT, conv_grid
 
 
 def main(arguments=None):
@@ -17,7 +17,7 @@ def main(arguments=None):
         "--quick", action="store_true", help="small and few: are the gradients right?"
     )
     parts = [*WHAT, "chain", "import", "memory", "gradients", "analyses", "history"]
-    parts += ["growth", "conv", "from_torch"]
+    parts += ["growth", "conv", "sizes", "again", "from_torch"]
     parser.add_argument(
         "--only", nargs="+", choices=parts, default=parts, metavar="PART", help=" ".join(parts)
     )
@@ -44,6 +44,8 @@ def main(arguments=None):
     )
     workers = {engine: measure.Worker(engine) for engine in found}
     workloads(workers, [name for name in WHAT if name in options.only], options.quick)
+    if "sizes" in options.only:
+        sizes(workers, options.quick)
     if "conv" in options.only:
         grid(workers, options.quick)
     for worker in workers.values():
@@ -60,6 +62,8 @@ def main(arguments=None):
         analyses([3] if options.quick else [10, 25, 50], 0.01 if options.quick else 0.2)
     if "history" in options.only:
         histories(*(([*measure.TRAINED][:1], 1) if options.quick else (measure.TRAINED, 15)))
+    if "again" in options.only:
+        again([100] if options.quick else [1000, 10**4, 10**5], 1 if options.quick else 5)
     if "growth" in options.only:
         growth([100, 200] if options.quick else [1000, 2000, 4000, 8000, 16000])
     if "from_torch" in options.only and "PyTorch" in measure.installed():
@@ -154,24 +158,44 @@ def grid(workers, quick):
     table(title, ["ratio", *few], rows)
 
 
+def sizes(workers, quick):
+    """Cost against size: where it no longer matters what an engine does besides computing."""
+    few = {e: workers[e] for e in ("tinygrad_lite", "program", "NumPy", "PyTorch") if e in workers}
+
+    def rows(names):
+        for name in names[:2] if quick else names:
+            rounds, seconds = (3, 0.002) if quick else (9, 0.05)
+            times = measure.compare(few, name, 1.0, rounds, seconds)
+            ratios = [f"{measure.ratio(times, e, 'NumPy'):.2g}" for e in over]
+            yield f"{int(name.split('=')[1]):,}", [*(micro(times[e]) for e in few), *ratios]
+
+    def micro(seconds):
+        us = 1e6 * statistics.median(seconds)
+        return f"{us:,.0f}" if us >= 100 else f"{us:.3g}"
+
+    over = [e for e in few if "NumPy" in few and e != "NumPy"]
+    columns = [*(f"{e}, us" for e in few), *(f"{e} / NumPy" for e in over)]
+    for title, names in SIZES.items():
+        table(f"Cost against size: {title}", columns, rows(names))
+
+
 def chains(engines, sizes, quick):
     engines = [e for e in engines if e != "limit"]
-    rows = (
-        (
-            f"{n:,} ops",
-            [
-                f"{us:.2f} us, {size:,.0f} B"
-                for us, size in (measure.chain(e, n, 0.01 if quick else 0.2) for e in engines)
-            ],
-        )
-        for n in sizes
-    )
-    table("w7: a chain of n scalar ops, float64: time and memory per op", engines, rows)
+
+    def cell(engine, n):
+        if engine == "program" and n > 10**5:  # to make it takes minutes
+            return "-"
+        us, size = measure.chain(engine, n, 0.01 if quick else 0.2)
+        return f"{us:.2f} us, {size:,.0f} B"
+
+    rows = ((f"{n:,} ops", [cell(e, n) for e in engines]) for n in sizes)
+    title = "w7: a chain of n scalar ops, float64: time and memory per op"
+    table(f"{title} (a program's memory is that of making it)", engines, rows)
 
 
 def imports(engines, repeats):
     engines = [e for e in engines if measure.ENGINES[e][1] != "numpy"]
-    cells = [f"{measure.import_time(measure.ENGINES[e][1], repeats):.0f}" for e in engines]
+    cells = [f"{measure.import_time(e, repeats):.0f}" for e in engines]
     table("Import beyond NumPy's own, ms", engines, [("import", cells)])
 
 
@@ -196,12 +220,23 @@ def gradients(seconds):
 
 def analyses(depths, seconds):
     rows = (
-        (f"{n} layers, 2^{n - 1} paths", [f"{us:.0f} us", f"{flow:.1f}", f"{classes:.1f}"])
+        (f"{n} layers, 2^{n - 1} paths", [f"{us:.0f} us", *(f"{r:.3g}" for r in ratios)])
         for n in depths
-        for us, flow, classes in [measure.analyses(n, seconds)]
+        for us, *ratios in [measure.analyses(n, seconds)]
     )
-    columns = ["one backward", "flow", "path_classes by depth"]
+    columns = ["one backward", *measure.ANALYSES]
     table("A residual network's analyses: time over one backward pass's", columns, rows)
+
+
+def again(sizes, rounds):
+    rows = (
+        (f"{n:,} ops on {what}", [f"{us:,.0f} us", *(f"{r:.2f}" for r in ratios)])
+        for what, shape in (("a number", ()), ("vectors of 16", (16,)))
+        for n in sizes
+        for us, *ratios in [measure.again(n, shape, rounds)]
+    )
+    title = "What is recorded, run again: time over that of a pass, forward and backward"
+    table(title, measure.AGAIN, rows)
 
 
 def histories(names, rounds):

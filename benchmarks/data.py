@@ -19,12 +19,23 @@ WHAT = {
     "w8": "sum(sigmoid(a*b + c)), 10 million elements",
 }
 
+# The same in many sizes: to see from which on an engine's own work no longer matters.
+SIZES = {
+    "chain of ops on a number, as w1": [f"w1 ops={n}" for n in (12, 100, 1000, 10_000, 100_000)],
+    "width of three layers, batch 32, as w3f": [f"w3f width={n}" for n in (4, 16, 64, 256, 1024)],
+    "batch, three layers of width 64, as w3f": [
+        f"w3f batch={n}" for n in (1, 4, 16, 64, 256, 1024)
+    ],
+}
+
 RATE = 1e-3  # of gradient descent, small enough that the numbers hardly move
 
 
 def data(name, scale=1.0):
-    """The arrays of a workload by name; a `scale` below 1 makes the large ones smaller."""
-    rng = np.random.default_rng(0)
+    """The arrays of a workload by name; a `scale` below 1 makes the large ones smaller. A name may
+    go on with sizes, as in `w3f width=16`."""
+    rng, sizes = np.random.default_rng(0), sizes_of(name)
+    name = name if name.startswith("conv ") else name.split()[0]
 
     def normal(*shape, by=1.0):
         return (by * rng.standard_normal(shape)).astype(dtype)
@@ -36,8 +47,9 @@ def data(name, scale=1.0):
     if name == "w2":
         return {"w": normal(4, 3), "x": normal(3), "b": normal(4)}
     if name in ("w3f", "w3g", "w3r"):
-        layers = [(normal(64, 64, by=0.1), normal(64)) for _ in range(50 if name == "w3r" else 3)]
-        return {"x": normal(32, 64), "layers": layers}
+        n, depth = sizes.get("width", 64), 50 if name == "w3r" else 3
+        layers = [(normal(n, n, by=0.8 * n**-0.5), normal(n)) for _ in range(depth)]
+        return {"x": normal(sizes.get("batch", 32), n), "layers": layers}
     if name == "w4":
         sizes = [784, 512, 512, 10]
         return {
@@ -61,19 +73,18 @@ def data(name, scale=1.0):
         n = int(10_000_000 * scale)
         return {"a": normal(n), "b": normal(n), "c": normal(n)}
     if name.startswith("conv "):
-        case = conv_case(name)
-        n, c, side, o, k = (case[key] for key in ("n", "c", "side", "o", "k"))
-        dtype = np.dtype(case["dtype"]).type
+        n, c, side, o, k = (sizes[key] for key in ("n", "c", "side", "o", "k"))
+        dtype = np.dtype(sizes["dtype"]).type
         return {
             "x": normal(n, c, side, side),
-            "w": normal(o, c // case["groups"], k, k),
-            "options": {key: case[key] for key in ("stride", "padding", "groups")},
+            "w": normal(o, c // sizes["groups"], k, k),
+            "options": {key: sizes[key] for key in ("stride", "padding", "groups")},
         }
     raise ValueError(f"no workload {name!r}")
 
 
-def conv_case(name):
-    """`conv n=4 c=16 ...` as a dict; every value is an int but the dtype."""
+def sizes_of(name):
+    """`n=4 c=16 ...` after a workload's name, as a dict; every value is an int but the dtype."""
     pairs = (part.split("=") for part in name.split()[1:])
     return {key: value if key == "dtype" else int(value) for key, value in pairs}
 

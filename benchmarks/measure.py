@@ -1,5 +1,6 @@
 """Engines in turns, each in a process of its own on the same core; CPU time throughout."""
 
+import ctypes
 import importlib
 import importlib.util
 import multiprocessing
@@ -12,7 +13,7 @@ import time
 
 import numpy as np
 
-from .data import data
+from .data import data, sizes_of
 
 ENGINES = {  # name in tables: (module of this package, library it needs)
     "tinygrad_lite": ("on_tinygrad_lite", "tinygrad_lite"),
@@ -21,7 +22,16 @@ ENGINES = {  # name in tables: (module of this package, library it needs)
     "limit": ("on_numpy_limit", "numpy"),
     "autograd": ("on_autograd", "autograd"),
     "MyGrad": ("on_mygrad", "mygrad"),
+    "DeZero": ("on_dezero", "dezero"),
+    "advect": ("on_advect", "advect"),
     "PyTorch": ("on_torch", "torch"),
+}
+
+# How to import what is no library by that name. DeZero is older than NumPy 1.24, which dropped
+# `int`; what runs programs is loaded with the first.
+IMPORTS = {
+    "DeZero": "numpy.int = int; import dezero",
+    "program": "import tinygrad_lite.recorded.program, tinygrad_lite.fast.straight",
 }
 
 
@@ -37,26 +47,30 @@ def one_core():
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def make(engine, workload, scale=1.0, **options):
+def make(engine, workload, scale=1.0):
     """The step of a workload on an engine, or None if the engine has no version of it."""
     module = importlib.import_module(f".{ENGINES[engine][0]}", __package__)
-    name = {"w1s": "w1", "w6d": "w6"}.get(workload, workload).split()[0]
-    function = getattr(module, name, None)
+    name = workload.split()[0]
+    function = getattr(module, {"w1s": "w1", "w6d": "w6"}.get(name, name), None)
+    options = {key: n for key, n in sizes_of(workload).items() if key == "ops"}
     return function and function(data(workload, scale), **options)
 
 
 def disagreement(engine, workload, scale=1.0):
-    """The largest error of any gradient, relative to the largest number in it, beside
-    textbook NumPy; None if the engine has no version of the workload."""
+    """The `error` of an engine's gradients; None if it has no version of the workload."""
     step = make(engine, workload, scale)
-    if step is None:
-        return None
+    return step and error(step, workload, scale)
+
+
+def error(step, workload, scale=1.0):
+    """The largest error of any gradient that a step finds, relative to the largest number in it,
+    beside textbook NumPy."""
     worst = 0.0
     expected = make("NumPy", workload, scale)()
     found = [np.asarray(g) for g in step()]
     assert len(found) == len(expected)
     for mine, true in zip(found, expected, strict=True):
-        assert mine.shape == np.shape(true), (engine, workload, mine.shape, np.shape(true))
+        assert mine.shape == np.shape(true), (workload, mine.shape, np.shape(true))
         assert np.abs(true).max() > 0, f"{workload}: a gradient of zeros proves nothing"
         worst = max(worst, float(np.abs(mine - true).max() / np.abs(true).max()))
     return worst
@@ -78,7 +92,7 @@ def serve(engine, connection, folder=None):
     while (message := connection.recv()) is not None:
         if isinstance(message, tuple):
             step = make(engine, *message)
-            connection.send(disagreement(engine, *message))
+            connection.send(step and error(step, *message))
         else:
             connection.send(timed(step, message))
 
@@ -126,18 +140,21 @@ def ratio(times, engine, to):
 
 
 def in_fresh_process(code):
-    """What a Python program of its own prints, as numbers."""
-    run = [sys.executable, "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    """What a Python program of its own prints, as numbers; it keeps what it compiles, as a user's
+    does."""
+    run, env = [sys.executable, "-c", code], dict(os.environ)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(run, capture_output=True, text=True, check=True, env=env)
     return [float(word) for word in done.stdout.split()]
 
 
-def import_time(library, repeats, folder=None):
-    """Milliseconds of CPU to import a library, of a folder if one is given, after NumPy."""
+def import_time(engine, repeats, folder=None):
+    """Milliseconds of CPU to import an engine, of a folder if one is given, after NumPy."""
+    statement = IMPORTS.get(engine, f"import {ENGINES[engine][1]}")
     code = (
         f"import sys; sys.path[:0] = {[str(folder)] if folder else []}; "
         "import time, numpy; start = time.process_time(); "
-        f"import {library}; print(1000 * (time.process_time() - start))"
+        f"{statement}; print(1000 * (time.process_time() - start))"
     )
     return statistics.median(in_fresh_process(code)[0] for _ in range(repeats))
 
@@ -160,6 +177,9 @@ def peak_memory(engine, workload, scale=1.0):
 def peak(engine, workload, scale):
     one_core()
     step = make(engine, workload, scale)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)  # what making a program has freed is not to be had for nothing
     before = resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # forget the peak so far
@@ -184,9 +204,9 @@ def chain(engine, n, seconds=0.2):
 
 def chain_here(engine, n, seconds):
     one_core()
-    make(engine, "w1", ops=100)()
-    step = make(engine, "w1", ops=n)
+    make(engine, "w1 ops=100")()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = make(engine, f"w1 ops={n}")  # which makes the program, where that is the engine
     once = timed(step, 1)
     size = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     times = [timed(step, max(1, int(seconds / once))) for _ in range(5)]
@@ -251,9 +271,61 @@ def gradients_here(name, seconds):
     return 1e6 * statistics.median(t[0] for t in rounds), *ratios
 
 
+# Passes of a recorded chain of n ops that are not recorded anew.
+AGAIN = ("forward and backward", "replay over forward", "making a program", "running it")
+
+
+def again(n, shape, rounds=5):
+    """Microseconds of a pass, forward and backward, of n ops on arrays of a shape, the time of a
+    replay over that of the forward pass, and of making a program and of running it over both's."""
+    code = f"from benchmarks.measure import again_here as a; print(*a({n}, {shape}, {rounds}))"
+    return in_fresh_process(code)
+
+
+def again_here(n, shape, rounds):
+    from tinygrad_lite import Tensor, program, replay, tanh
+
+    one_core()
+    inputs = [Tensor(np.full(shape, x), requires_grad=True) for x in data("w1").values()]
+    h0, w, b, x = inputs
+    times = []
+    for _ in range(rounds + 1):
+        h = h0
+        start = time.process_time()
+        for _ in range(n // 4):
+            h = tanh(h * w + b) + x
+        y = h.sum()
+        middle = time.process_time()
+        y.backward()
+        passed = time.process_time()
+        run = program(y, inputs)
+        made = time.process_time()
+        repeats = [
+            timed(lambda y=y, i=i: replay(y, {h0: h0.data + 0.01 * i}), 1) for i in range(1, 4)
+        ]
+        ran = min(timed(run, 3) for _ in range(3))
+        forward, whole = middle - start, passed - start
+        times.append((whole, min(repeats) / forward, (made - passed) / whole, ran / whole))
+    whole, *ratios = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    return 1e6 * whole, *ratios
+
+
+# What is asked of a residual network's output, with respect to its first weights.
+ANALYSES = {
+    "flow": lambda tl, y, x: tl.flow(y, wrt=x),
+    "classes by depth": lambda tl, y, x: tl.path_classes(y, wrt=x, by="depth"),
+    "by skips": lambda tl, y, x: tl.path_classes(y, wrt=x, by="skips"),
+    "profile": lambda tl, y, x: tl.profile(y),
+    "what_if": lambda tl, y, x: tl.what_if(y, wrt=x),
+    "graph": lambda tl, y, x: tl.graph(y),
+    "SVG": lambda tl, y, x: tl.graph(y).svg(),
+    "unfolded": lambda tl, y, x: tl.graph(y).svg(fold=False),
+}
+
+
 def analyses(layers, seconds=0.2):
     """Microseconds of a backward pass of the residual network w3r, and the times of the
-    analyses over it, both with respect to the first weights."""
+    analyses over it."""
     code = (
         f"from benchmarks.measure import analyses_here; print(*analyses_here({layers}, {seconds}))"
     )
@@ -261,7 +333,8 @@ def analyses(layers, seconds=0.2):
 
 
 def analyses_here(layers, seconds):
-    from tinygrad_lite import Tensor, flow, path_classes, scope, sigmoid
+    import tinygrad_lite as tl
+    from tinygrad_lite import Tensor, scope, sigmoid
 
     one_core()
     inputs = data("w3r")
@@ -272,15 +345,15 @@ def analyses_here(layers, seconds):
             f = sigmoid(y @ parameters[-1] + b)
         y = f + y
     loss, first = y.sum(), parameters[0]
-    times = []
-    for run in (
-        loss.backward,
-        lambda: flow(loss, wrt=first),
-        lambda: path_classes(loss, wrt=first, by="depth"),
-    ):
+
+    def median_time(run):
+        run()
         once = timed(run, 1)
-        times.append(statistics.median(timed(run, max(1, int(seconds / once))) for _ in range(3)))
-    return 1e6 * times[0], times[1] / times[0], times[2] / times[0]
+        return statistics.median(timed(run, max(1, int(seconds / once))) for _ in range(3))
+
+    backward = median_time(loss.backward)
+    found = [median_time(lambda ask=ask: ask(tl, loss, first)) for ask in ANALYSES.values()]
+    return 1e6 * backward, *(t / backward for t in found)
 
 
 # Layers, width and batch of the nets whose training is recorded.

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import against, measure  # noqa: E402
-from benchmarks.data import WHAT, conv_case, conv_grid, data  # noqa: E402
+from benchmarks.data import SIZES, WHAT, conv_grid, data, sizes_of  # noqa: E402
 
-ENGINES = ["tinygrad_lite", "limit"]  # NumPy by hand is what they are held to
+ENGINES = ["tinygrad_lite", "program", "limit"]  # NumPy by hand is what they are held to
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -35,7 +35,7 @@ def test_a_wrong_gradient_is_noticed(monkeypatch):
 
 
 def test_the_grid_has_what_it_says():
-    cases = [conv_case(name) for name in conv_grid()]
+    cases = [sizes_of(name) for name in conv_grid()]
     assert len({tuple(case.items()) for case in cases}) == len(cases) > 200
     for key, values in {
         "c": {1, 64}, "o": {1, 64}, "k": {1, 7}, "stride": {1, 2}, "padding": {0, 1},
@@ -46,6 +46,16 @@ def test_the_grid_has_what_it_says():
         assert measure.disagreement("tinygrad_lite", name) < 1e-3
 
 
+@pytest.mark.parametrize("engine", ["tinygrad_lite", "program"])
+def test_a_workload_has_the_size_that_its_name_says(engine):
+    assert data("w3f width=4 batch=2")["x"].shape == (2, 4)
+    assert data("w3f")["x"].shape == (32, 64)
+    for names in SIZES.values():
+        assert measure.disagreement(engine, names[0]) < 1e-3
+    tape = measure.make("NumPy", "w1 ops=12"), measure.make("NumPy", "w1")
+    assert tape[0]()[3] != tape[1]()[3]  # of another number of ops
+
+
 def test_inputs_are_the_same_every_time():
     for mine, again in zip(data("w8", 1e-5).values(), data("w8", 1e-5).values(), strict=True):
         np.testing.assert_array_equal(mine, again)
@@ -54,11 +64,23 @@ def test_inputs_are_the_same_every_time():
 @pytest.mark.slow
 def test_the_command_prints_its_tables():
     command = [sys.executable, "-m", "benchmarks", "--quick", "--engines", "tinygrad_lite", "NumPy"]
-    command += ["--only", "w2", "chain", "import", "analyses", "history", "growth"]
+    command += [
+        "--only",
+        "w2",
+        "chain",
+        "import",
+        "analyses",
+        "history",
+        "growth",
+        "again",
+        "sizes",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| w2 layer" in done.stdout
     assert "100 ops" in done.stdout
     assert "3 layers, 2^2 paths" in done.stdout
+    assert "100 ops on vectors of 16" in done.stdout
+    assert "Cost against size: batch" in done.stdout
     assert "| 2 layers of width 4 |" in done.stdout
     assert "steps: ms against the size" in done.stdout
     assert "| stack of n |" in done.stdout
