@@ -69,6 +69,11 @@ def test_blocks_of_rows():
         h = tl.relu(x * row + column) * number - 0.5
         return (h * tl.sigmoid(h)).sum()
 
+    def numbers(x, a, b):
+        h = x * (a * b + 0.5) - (a - b)
+        return (tanh(h) * (a / 3 - b)).sum() + a * b
+
+    assert_program_is(numbers, (200_000,), (), ())
     assert_program_is(turned, (300, 300), (300, 300))
     assert_program_is(broadcast, (300, 400), (400,), (300, 1), ())
     assert_program_is(broadcast, (3, 100, 500), (100, 1), (1, 1, 500), (), dtype=np.float32)
@@ -105,6 +110,13 @@ def test_convolutions():
 
 
 def test_numbers_and_scalars():
+    def chain(a, b):  # of numbers that are each used once
+        h = a
+        for _ in range(300):
+            h = -(h * 0.5 - b) / 2.0 + 0.1
+        return h
+
+    assert_program_is(chain, (), ())
     assert_program_is(lambda a, b: tanh(a * b + 0.5) / (1 + a * a) - tl.sigmoid(b), (), ())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -114,11 +115,6 @@ class Line:
     dtype: Any
     params: Mapping[str, Any]
     foreign: bool  # it may hold what it is given, and what it gives
-
-    @property
-    def bytes(self) -> int:
-        """How large it is."""
-        return 0 if self.shape is None else math.prod(self.shape) * int(self.dtype.itemsize)
 
 
 def is_foreign(op: Any) -> bool:
@@ -339,17 +335,20 @@ class Writer:
         self.bases = {line.place: line.places for line in lines if line.op not in FRESH}
         self.viewed = {n for places in self.bases.values() for n in places}
         self.passing = set[Place]()  # what is only there in blocks
+        self.uses = Counter([*(n for line in lines for n in line.places), *results, *results])
+        self.parts: dict[Place, str] = {}  # numbers that are written where they are used
         self.code: list[str] = []
 
     def function(self, parameters: Sequence[Place], copied: bool = True) -> Any:
         """The function of the arrays of these; if copied, each result is memory of its own."""
         ending: dict[int, list[Place]] = {}  # the large arrays that nobody needs after a line
         for line in self.lines:
-            if line.bytes > LARGE and line.place in self.last:
+            size = math.prod(line.shape) * line.dtype.itemsize if line.shape else 0
+            if size > LARGE and line.place in self.last:
                 ending.setdefault(self.last[line.place], []).append(line.place)
         start = 0
         while start < len(self.lines):
-            end = self.end_of_chain(start)
+            end = self.end_of_chain(start) if self.lines[start].shape else start + 1
             if end - start > 1:
                 self.write_blocks(start, end)
             else:
@@ -372,8 +371,12 @@ class Writer:
         line, into = self.lines[k], []
         if line.shape and line.op in OVER:
             into = [f"v{n}" for n in self.ended(k, k + 1) if self.is_like(n, line)][:1]
-        given = [f"v{x}" if x.__class__ is Place else self.name(x) for x in self.arrays_for(line)]
-        self.code.append(f" v{line.place} = {self.expression(line, given, into)}")
+        given = [self.called(x) for x in self.arrays_for(line)]
+        text = self.expression(line, given, into)
+        if not line.shape and line.op in UFUNCS and self.uses[line.place] == 1 and len(text) < 99:
+            self.parts[line.place] = f"({text})"  # a third less to compile
+            return
+        self.code.append(f" v{line.place} = {text}")
         held = list(line.places) if line.foreign else []
         while held:
             self.owned.discard(n := held.pop())
@@ -392,7 +395,7 @@ class Writer:
         free = [n for n in self.ended(start, end) if n not in self.viewed]
         self.code.append(f"  s = {self.name(slice)}(i, i + {max(1, BLOCK // math.prod(rest))})")
         for n in dict.fromkeys(n for line in lines for n in line.places if n not in inside):
-            called[n] = f"v{n}"
+            called[n] = self.called(n)
             if self.tape.lines[n].shape == lines[0].shape:
                 self.code.append(f"  b{n} = v{n}[s]")
                 called[n] = f"b{n}"
@@ -439,6 +442,10 @@ class Writer:
         """Whether an array has the shape and dtype of a line's."""
         x = self.tape.lines[n]
         return x.shape == line.shape and bool(x.dtype == line.dtype)
+
+    def called(self, x: Any) -> str:
+        """What an array of the program, or a constant, is called in the code."""
+        return (self.parts.pop(x, "") or f"v{x}") if x.__class__ is Place else self.name(x)
 
     def name(self, x: Any) -> str:
         """What an object is called in the code."""
