@@ -771,6 +771,7 @@ def test_two_threads_import_at_once():
 # On a GPU
 
 
+@pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS")  # PyTorch's first step there
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_model_on_a_gpu_is_brought_to_the_host():
     model, x = ResNet((4, 6), 5).double().cuda(), noise(3, 3, 16, 16).cuda()
