@@ -1095,7 +1095,7 @@ class TorchOp(Op):
                 rule = gradients(self.function, self.result, self.slots)
                 parts = rule(g, *map(tensor_of, node.arrays))
             pairs = [
-                (p, tensor_of(tangents[i]))
+                (p, tensor_of(tangents[i]).to(p.device))
                 for i, p in zip(self.slots, parts, strict=True)
                 if i in tangents and p.requires_grad
             ]
