@@ -204,3 +204,6 @@ save(
     "dct_rebuilt.png",
 )
 save(graph(coefficients), "dct.svg")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/dct.py:coefficients`

@@ -236,3 +236,6 @@ for activation in (sigmoid, tanh, relu):
 #   sum of vectors that largely cancel: 10^12 of length make a gradient of 4 * 10^8 with relu. So
 #   the gradient is on shorter paths than the length: with sigmoid nearly all on fewer than 5
 #   branches, with tanh half of it, with relu half on the effective paths.
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/deep_residual.py:G`

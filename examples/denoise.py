@@ -163,3 +163,6 @@ save(gallery([tile[part] for tile in tiles.values()], labels), "denoise.png")
 patch = Tensor(noisy[None, None, :8, :8].astype(np.float32), requires_grad=True, name="patch")
 coefficients = conv2d(patch, dct_filters(8))
 kept = where(abs(coefficients.data) > 3 * sigma, coefficients, 0)
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/denoise.py:kept -- --quick`

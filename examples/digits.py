@@ -120,3 +120,6 @@ assert accuracy(fresh, test) == right
 # %%
 loss = cross_entropy(network(x[:4], *learned), y[:4])
 loss.backward()
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/digits.py:loss -- --quick`

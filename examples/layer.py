@@ -135,3 +135,6 @@ assert np.allclose(h.grad, right, rtol=0, atol=1e-16)
 # %%
 print()
 save(graph(f), "layer.svg")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/layer.py:f`

@@ -221,3 +221,9 @@ print("wrote", out / "learned_denoise.npz")
 K.data, t.data, s.data = before, np.zeros_like(t.data), np.zeros_like(s.data)
 load(out / "learned_denoise.npz", [K, t, s])
 assert np.array_equal(denoise(seen, SIGMA), learned)
+
+# %%
+error = loss()
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/learned_denoise.py:error -- --quick`

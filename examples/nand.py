@@ -168,3 +168,6 @@ print()
 
 learned.backward(learned.data - f.data)  # the gradient of half the squared error
 save(graph(learned), "nand_learned.svg")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/nand.py:learned`

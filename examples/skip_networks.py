@@ -240,3 +240,6 @@ over_skip, through_f3, W1_in_G, W1_in_F = map("{:#.3g}".format, sizes)
 print(f"\nOpen {out / 'compare.svg'} first: F and G on one scale. G has one arrow more, the")
 print(f"skip from y round f3. Over it y gets a gradient of {over_skip}, through f3 {through_f3}.")
 print(f"So the gradient of W1 is {W1_in_G} in G, and {W1_in_F} in F.")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/skip_networks.py:G`

@@ -191,3 +191,6 @@ print(f"\nG of twenty stages: {runs['twenty stages']['G'][1]}")
 # At first f3 works against the skip, at the end with it; but it is the skip that carries most of
 # W1's gradient throughout. With twenty stages the path along all skips brings 72 % of it at first
 # and 100 % at the end: what f1 learns from has gone through no other stage.
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/skip_or_not.py:loss -- --quick`

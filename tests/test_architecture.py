@@ -52,10 +52,12 @@ LAYERS = [
     "stepping/",
     "drawing/",
     "views/",
+    "live/",
     "insight/",
     "pytorch.py",
     "script.py",
     "target.py",
+    "worker.py",
     "cli.py",
 ]
 # The two that nobody imports: what a user imports, and what `python -m tinygrad_lite` runs.

@@ -13,6 +13,7 @@ from conftest import code_lines, require
 
 import tinygrad_lite as tl
 from tinygrad_lite.drawing.svg import extent
+from tinygrad_lite.target import only_in_functions, tables
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -425,3 +426,18 @@ def test_the_two_readings_of_effective_paths_differ_as_the_text_says(left_by):
     expected = {"sigmoid": (0.23, 0.0), "tanh": (0.98, 0.46), "relu": (0.22, 0.51)}
     for name, readings in expected.items():
         assert found[name] == pytest.approx(readings, abs=0.01), name
+
+
+# Chapter 0 is an engine of its own, which has no page.
+CHAPTERS = [p for p in EXAMPLES.glob("*.py") if "# %%" in p.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("example", [p for p in CHAPTERS if p.name != "engine.py"])
+def test_each_ends_with_the_line_that_opens_its_page(example):
+    last = example.read_text(encoding="utf-8").splitlines()[-1]
+    found = re.fullmatch(
+        rf"# Turn its knobs: `tinygrad-lite live examples/{example.name}:(\w+)( -- --quick)?`", last
+    )
+    assert found
+    bound = {x.get_name() for _, table in tables(example) for x in table.get_symbols()}
+    assert found[1] in bound | only_in_functions([found[1]], example)

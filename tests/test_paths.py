@@ -12,7 +12,7 @@ from samples import SAMPLES
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, flow, grad, path_classes, paths, scope, sigmoid
-from tinygrad_lite.insight.flows import pushforward
+from tinygrad_lite.insight.jacobians import pushforward
 from tinygrad_lite.operation import OPS
 from tinygrad_lite.testing import Call
 

@@ -124,7 +124,11 @@ def test_a_notebook_gets_one_picture_and_the_table(question):
         assert table.below in "".join(cell.itertext())
 
 
-@pytest.mark.parametrize("question", [*DRAWN[1:], *CHARTS])
+# A graph and a comparison have pages of their own (tests/test_page.py).
+PLAIN = [question for question in (*DRAWN[1:], *CHARTS) if question != "compare"]
+
+
+@pytest.mark.parametrize("question", PLAIN)
 def test_a_page_is_the_picture_and_the_table(question, tmp_path):
     found = ask(question)
     found.save(tmp_path / "p.html")

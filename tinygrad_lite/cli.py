@@ -40,6 +40,8 @@ from .insight.profiles import Profile, profile
 from .insight.result import Drawing, Result
 from .insight.stepper import Steps, steps
 from .insight.what_if import BRANCHES, WhatIf, array_had, what_if
+from .live.process import Script, ScriptError
+from .live.server import News, serve
 from .recorded.names import Names
 from .recorded.replay import Plan
 from .recorded.trace import parameters_of
@@ -338,6 +340,49 @@ def show_steps(args: Namespace) -> None:
     else:
         with redirect_stdout(args.stdout):
             found.interactive()
+
+
+LIVE = COMMANDS.add_parser(
+    "live",
+    help="serve the page with knobs, on this machine alone",
+    description="Run a script and serve the page of a tensor it left, with knobs: inputs and "
+    "parameters can be changed and branches cut. Saving the script runs it again; Ctrl-C ends it.",
+    epilog="example:\n  tinygrad-lite live examples/skip_networks.py:G\n\n"
+    "Arguments after -- are the script's own.",
+    formatter_class=RawDescriptionHelpFormatter,
+)  # fmt: skip
+
+
+def show_live(args: Namespace) -> None:
+    """Serve the page until Ctrl-C."""
+    split_target(args.target)
+    news = News()
+    try:
+        script = Script(args.target, args.rest, news)
+    except ScriptError as failure:
+        report = failure.told.get("report")
+        if report:
+            raise SystemExit(report) from None
+        raise ValueError(str(failure)) from None
+    try:
+        live = serve(script, args.port, None if args.browser else False, news)
+    except OSError as error:
+        script.close()
+        raise ValueError(str(error)) from None
+    with live, suppress(KeyboardInterrupt):
+        print(live.url, file=args.stdout, flush=True)
+        live.wait()
+
+
+LIVE.add_argument(
+    "target", metavar="FILE.py:NAME", help="a script, and a tensor in it"
+).completer = complete_target  # type: ignore[attr-defined]
+LIVE.add_argument("--port", type=int, default=0, metavar="N", help="(default: any that is free)")
+LIVE.add_argument(
+    "--no-browser", dest="browser", action="store_false", help="only print the address"
+)
+LIVE.set_defaults(run=show_live, output=None)
+PARSER.epilog = f"{PARSER.epilog}\n  tinygrad-lite live examples/skip_networks.py:G"
 
 
 def answer(args: Namespace, ask: Callable[[Tensor, list[Tensor], Names], Sequence[Any]]) -> None:

@@ -55,6 +55,17 @@ def encode(suffix: str, *pictures: Picture) -> bytes:
 
 def svg(*pictures: Picture) -> str:
     """The pictures as one SVG, one below the other, with one legend."""
+    return compose(pictures, layouts(pictures))
+
+
+def svgs(*pictures: Picture) -> list[str]:
+    """Each picture as an SVG of its own."""
+    places = layouts(pictures)
+    return [compose([picture], [place]) for picture, place in zip(pictures, places, strict=True)]
+
+
+def layouts(pictures: Sequence[Picture]) -> list[Layout]:
+    """Where the boxes and arrows of pictures go; what shares a layout is laid out once."""
     places: dict[str, Layout] = {}
     sources = [dot(picture.base or picture, bare=True) for picture in pictures]
     for picture, source in zip(pictures, sources, strict=True):
@@ -63,7 +74,7 @@ def svg(*pictures: Picture) -> str:
             places[source] = read_layout(laid, extent(laid))
             if picture.direction == "LR" and not picture.repeats:  # whose curves stand below it
                 places[source] = in_rows(places[source])
-    return compose(pictures, [places[source] for source in sources])
+    return [places[source] for source in sources]
 
 
 def layout(source: str) -> str:

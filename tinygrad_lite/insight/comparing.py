@@ -29,11 +29,12 @@ from ..recorded.trace import cotangent, parameters_of, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..updated import is_meant_by
-from ..views.boxes import diagram
+from ..views.boxes import Diagram, diagram
 from ..views.looks import OVER, THROUGH, picture
 from ..views.one_layout import on_one_layout
 from .bundles import OTHER, REST, By
 from .classes import PathClasses, classify
+from .comparison_page import comparison_page
 from .formulas import Formula, Quotient
 from .result import Derived, Drawing, Item, Numbers, plain
 
@@ -219,7 +220,14 @@ class Comparison(Derived, Drawing):
 
     def pictures(self, fold: bool | None = None, direction: Direction = "LR") -> Sequence[Picture]:
         """All computations as data, on one scale and one layout."""
-        drawn = [diagram(graph, fold) for graph in self.graphs]
+        return self.drawings(self.diagrams(fold), direction)
+
+    def diagrams(self, fold: bool | None = None) -> list[Diagram]:
+        """The boxes and arrows of all computations."""
+        return [diagram(graph, fold) for graph in self.graphs]
+
+    def drawings(self, drawn: Sequence[Diagram], direction: Direction = "LR") -> Sequence[Picture]:
+        """How these boxes and arrows are drawn."""
         scale = Scale.of(wire.magnitude for d in drawn for wire in d.wires)
         shown = [picture(d, direction, scale) for d in drawn]
         # The caption says the same of each: once, of all.
@@ -229,6 +237,11 @@ class Comparison(Derived, Drawing):
             for one, title in zip(shown, self.titles, strict=True)
         ]
         return on_one_layout(drawn, titled)
+
+    def page(self, **_: Any) -> str:
+        """All computations stepped together, and the table."""
+        drawn = self.diagrams()
+        return comparison_page(self, self.titles, drawn, self.drawings(drawn))
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:
         """All computations; below, for each but the first, signed shares as bars, and lengths as

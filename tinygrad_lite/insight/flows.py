@@ -32,17 +32,17 @@ from ..drawing.picture import Direction, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import Table, percent
 from ..recorded.first_bad import first_bad
-from ..recorded.measure import narrow, norm, wide
+from ..recorded.measure import norm
 from ..recorded.nodes import Edge
 from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
 from ..recorded.states import APPEARANCE, State
-from ..recorded.trace import Trace, operands, scope_entered, trace
+from ..recorded.trace import Trace, scope_entered, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
 from ..views.looks import THROUGH, picture, share_legend, share_look
 from .graphs import Graph
-from .jacobians import check_conserved, is_foreign, pushforward
+from .jacobians import check_conserved, edge_shares, is_foreign
 from .result import Breakdown, Drawing, attributes, plain
 
 
@@ -177,14 +177,7 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
     )
     by_use: dict[tuple[Value, int], float] = {}
     if None not in shares:
-        scale = np.abs(total).max()
-        direction = wide(total) / scale
-        tangents: dict[Value, Any] = {wrt: direction / np.vdot(direction, direction)}
-        for node in traced.order[1:]:
-            uses = operands(node, traced.within)
-            for slot, x in uses:
-                by_use[node, slot] = narrow(np.vdot(sent[node, slot], tangents[x]) / scale)
-            tangents[node] = pushforward(node, tangents, uses)
+        by_use, tangents, scale = edge_shares(traced.order, traced.within, sent, total)
         largest = max(map(abs, by_use.values()), default=0)
         most = np.finfo(total.dtype).max / scale
         if not largest <= most:

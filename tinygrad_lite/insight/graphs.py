@@ -15,9 +15,9 @@ from ..tensor import Tensor
 from ..text import first_lines
 from ..views.boxes import Wire, diagram
 from ..views.looks import picture
-from ..views.page_data import steps_page
 from ..views.text_tree import text_tree
 from .result import LINES, Drawing, as_text, attributes, plain
+from .travels import page_of
 
 NODE = (
     "id", "name", "kind", "op", "symbol", "shape", "dtype", "scope", "value", "gradient", "state",
@@ -93,7 +93,7 @@ class Graph(Drawing, Computation):
 
     def page(self, **_: Any) -> str:
         """The page of its steps (see `steps`)."""
-        return steps_page(Passes.of(self))
+        return page_of(Passes.of(self))
 
 
 def graph(output: Tensor, gradient: Any = None, *, names: Any = None) -> Graph:

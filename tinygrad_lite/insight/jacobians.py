@@ -16,7 +16,8 @@ import numpy as np
 from ..backward import contributions, leaf_gradients, messages, to_input
 from ..operation import Op, Rule, blocked
 from ..ops.shape import concatenate, stack
-from ..recorded.measure import norm
+from ..recorded.joins import Use
+from ..recorded.measure import narrow, norm, wide
 from ..recorded.outcome import LAW, eps_of
 from ..recorded.trace import Trace, operands
 from ..tensor import Tensor
@@ -86,6 +87,24 @@ def pushforward(node: Value, tangents: Mapping[Value, Any], uses: list[tuple[int
         else:
             parts.append(transpose(node, slot, tangent, x))
     return sum(parts[1:], parts[0]) if parts else np.zeros_like(node._array)
+
+
+def edge_shares(
+    order: Sequence[Value], within: set[Value], sent: Mapping[Use, Any], total: Any
+) -> tuple[dict[Use, float], dict[Value, Any], Any]:
+    """For each use between an output and the first value of `order`: the signed share of that
+    value's gradient `total` that goes back through it, given what was `sent`. Also the tangents of
+    a forward pass along the gradient, and the size that both are scaled by."""
+    wrt, scale = order[0], np.abs(total).max()
+    direction = wide(total) / scale
+    tangents: dict[Value, Any] = {wrt: direction / np.vdot(direction, direction)}
+    shares: dict[Use, float] = {}
+    for node in order[1:]:
+        uses = operands(node, within)
+        for slot, x in uses:
+            shares[node, slot] = narrow(np.vdot(sent[node, slot], tangents[x]) / scale)
+        tangents[node] = pushforward(node, tangents, uses)
+    return shares, tangents, scale
 
 
 def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ..context import Block, Context
 from ..drawing.page import notebook_frame
 from ..drawing.terminal import interact, say
+from ..live.server import Live, serve
 from ..recorded.lines import Calls
 from ..recorded.names import names_of
 from ..recorded.nodes import computation_of
@@ -16,10 +17,11 @@ from ..stepping.record import Passes
 from ..tensor import Tensor
 from ..text import and_more
 from ..views.keys import Walker
-from ..views.page_data import steps_page
 from .graphs import Graph
+from .knobs import Knobs
 from .result import LINES, Result, as_text
 from .step_paths import StepPaths
+from .travels import page_of
 
 
 class source_lines(Block):
@@ -73,7 +75,22 @@ class Steps(Result, Passes):
 
     def page(self) -> str:
         """The page as HTML."""
-        return steps_page(self)
+        return page_of(self)
+
+    def live(self, port: int = 0, browser: bool | None = None) -> Live:
+        """Serve the page with knobs: inputs and parameters can be changed, and branches cut, and
+        everything follows, computed by `replay`.
+
+        It is served on loopback, to whoever has the address that the result bears (`url`), until
+        `close()`; `wait()` waits for Ctrl-C. `browser` says whether to open one; None opens it
+        where there is a screen. A notebook shows the page in its output; where the notebook runs
+        elsewhere, and loopback is not reached, the page without a server.
+
+        Raises: OSError if the port cannot be used; ValueError as `save`, and for a slice of steps.
+        """
+        if len(self) != len(self.record.order):
+            raise ValueError("a live page shows all steps: ask steps(y).live(), not of a slice")
+        return serve(Knobs(self), port, browser, saved=notebook_frame(self.page()))
 
     def _repr_html_(self) -> str:
         return f"{notebook_frame(self.page())}\n{as_text(repr(self))}"

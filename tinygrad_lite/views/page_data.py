@@ -1,4 +1,4 @@
-"""Steps as a page: what drawing/page.js reads, kept small enough to be sent to a class.
+"""Steps as a page: what the script of drawing/page/ reads, kept small enough to be sent to a class.
 
 Each array is stored once, however many steps show it, and whole up to a limit; beyond it
 there is its summary and a shrunken picture. Where a computation does not fit, the limit is
@@ -7,31 +7,42 @@ lowered, then sources and steps are left out, and the page says what.
 
 from __future__ import annotations
 
+import ast
 import linecache
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..drawing.page import LARGEST, page
+from ..drawing.picture import Scale
 from ..drawing.render import svg
+from ..recorded.lines import Line
 from ..recorded.measure import Summary, summary
-from ..recorded.nodes import Computation
+from ..recorded.nodes import Computation, Node
 from ..recorded.states import APPEARANCE, State
-from ..stepping.record import Passes
+from ..stepping.record import Passes, Record
 from ..stepping.steps import Step, chain, source_place
 from ..text import number, oneline, printable
-from .boxes import Diagram, diagram
-from .looks import picture
+from .boxes import Diagram, Wire, diagram
+from .looks import gradient_look, picture
 
 LIMITS = (4096, 1024, 256, 64, 16)  # elements of an array that are stored, as room allows
+NEWEST = 12  # gradients that a backward step lists
 DRAWN = 1000  # nodes that are drawn unfolded, at most
 FILE = 2000  # lines of a source file that are shown whole; of longer ones, what is stepped
 
 
-def steps_page(steps: Passes) -> str:
+Travels = Mapping[int, Mapping[str, Any]]  # how a gradient comes to a leaf, by its node's id
+
+
+def steps_page(steps: Passes, travels: Travels | None = None, live: Any = None) -> str:
     """The page of some steps, at most `LARGEST` bytes long.
+
+    `travels` say how the gradient comes to parameters; `live` what a server can change.
 
     Raises: RuntimeError if the graph cannot be laid out, ValueError if it is too large to
     be drawn, or for a page.
@@ -39,20 +50,24 @@ def steps_page(steps: Passes) -> str:
     if not len(steps):
         raise ValueError("there are no steps to show: nothing was computed")
     graph = steps.record.graph
-    views, n, sources, left_out = views_of(graph), len(steps), True, ""
+    drawn = diagrams(graph)
+    pictures = [view_svg(shown) for shown in drawn]
+    n, sources, left_out = len(steps), True, ""
     while n:
         arrays, files = Arrays(), Files(steps[:n] if sources else ())
-        data = page_data(steps[:n], arrays, files, views, left_out)
+        views = [view_data(shown) for shown in drawn]
+        data = page_data(steps[:n], arrays, files, views, travels or {}, left_out)
+        data["live"] = live
         for limit in LIMITS:
             if limit > LIMITS[-1] and arrays.elements(limit) * 4 > LARGEST:
                 continue
             content = data | {"limit": limit, "arrays": arrays.stored(limit)}
-            text = page(data["title"], [view["svg"] for view in views], content)
+            text = page(data["title"], pictures, content, served=live is not None)
             size = len(text.encode())
             if size <= LARGEST:
                 return text
-        if len(views) > 1:
-            views, left_out = views[:1], "the other view of the graph"
+        if len(drawn) > 1:
+            drawn, pictures, left_out = drawn[:1], pictures[:1], "the other view of the graph"
         elif sources:
             sources, left_out = False, "the source"
         else:
@@ -68,31 +83,73 @@ def steps_page(steps: Passes) -> str:
 
 
 def page_data(
-    steps: Passes, arrays: Arrays, files: Files, views: list[dict[str, Any]], left_out: str
+    steps: Passes,
+    arrays: Arrays,
+    files: Files,
+    views: list[dict[str, Any]],
+    travels: Travels,
+    left_out: str = "",
+    only: int | None = None,
 ) -> dict[str, Any]:
-    """What the page's script reads, but for the arrays."""
+    """What the page's script reads, but for the arrays; with `only`, that step alone is told in
+    full, and the others in outline; the number behind the last means all gradients."""
     graph = steps.record.graph
+    told = None if only is None or only >= len(steps) else newest(steps, only)
     return {
         "title": f"Steps of {oneline(graph.output.name or 'a computation', 80)}",
+        "output": graph.title(graph.output),
+        "loss": steps.loss,
         "note": steps.note,
-        "first": steps.indices[0],
+        "first": steps.indices.start,
+        "total": len(steps.record.order),
         "leftOut": left_out,
-        "steps": [step_data(step, arrays, files) for step in steps],
+        "steps": [
+            step_data(steps[i], arrays, files) if only in (None, i) else outline(steps.record, k)
+            for i, k in enumerate(steps.indices)
+        ],
         "files": files.shown,
         "rules": list(files.rules),
         "names": steps.record.names,
         "nodes": [
-            [oneline(node.name or ""), node.op or node.kind, oneline("/".join(node.scope), 60)]
-            for node in graph
+            node_data(graph, node, arrays, told is None or node.id in told) for node in graph
         ],
         "edges": [
-            [e.source, e.target, e.slot, int(e.traffic is not State.NO_GRADIENT)]
+            [e.source, e.target, e.slot, int(e.traffic is not State.NO_GRADIENT), int(e.skip)]
             for e in graph.edges
         ],
         "complete": list(steps.record.complete.items()),
         "remarks": {state: shown.remark for state, shown in APPEARANCE.items() if shown.remark},
-        "views": [{key: view[key] for key in view if key != "svg"} for view in views],
+        "words": {state: shown.words for state, shown in APPEARANCE.items()},
+        "views": views,
+        "travels": travels,
     }
+
+
+def node_data(graph: Computation, node: Node, arrays: Arrays, told: bool) -> list[Any]:
+    """A value, as the page's script reads it: name, op, scope, kind, shape, the number of its
+    gradient where it has a name (None for no gradient, -1 for one that is not told), and what
+    became of that."""
+    named = node.kind == "parameter" or node.name or node is graph.output
+    gradient = None
+    if named and node.gradient is not None:
+        gradient = arrays.add(node.gradient) if told else -1
+    return [
+        oneline(node.name or ""), node.op or node.kind, oneline("/".join(node.scope), 60),
+        node.kind, list(node.shape), gradient, node.state,
+    ]  # fmt: skip
+
+
+def newest(steps: Passes, index: int) -> set[int]:
+    """The nodes whose gradients a backward step lists: those that became complete last."""
+    way, number, _, _ = steps.record.order[steps.indices[index]]
+    done = [k for k in steps.record.complete.items() if k[1] <= number and way == "backward"]
+    return {node for node, _ in sorted(done, key=lambda k: -k[1])[:NEWEST]}
+
+
+def outline(record: Record, index: int) -> dict[str, Any]:
+    """A step without what it computes."""
+    way, number, total, node = record.order[index]
+    return {"way": way, "number": number, "total": total, "node": node, "outline": True}
 
 
 def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
@@ -105,6 +162,9 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
         "words": step.meaning,
         "source": files.place(step.source),
         "calls": chain(step.calls),
+        "callers": [place for call in step.calls[:-1] if (place := files.place(call))],
+        "expression": printable(step.expression or ""),
+        "locals": local_names(step),
         "values": [[x.id, x.name, arrays.add(x.value)] for x in names.values()],
         "arrivals": [
             [x.id, x.slot, x.sender, x.symbol, arrays.add(x.contribution)] for x in step.arrivals
@@ -118,12 +178,30 @@ def step_data(step: Step, arrays: Arrays, files: Files) -> dict[str, Any]:
                 "where": x.formula.where, "words": x.formula.words, "numbers": x.numbers,
                 "code": files.rule(x.formula.code),
                 "array": arrays.add(x.contribution), "soFar": arrays.add(x.accumulated),
+                "had": None if x.had is None else arrays.add(x.had),
                 "traffic": x.traffic, "total": x.total,
                 "check": x.check and [x.check.verdict, str(x.check)],
             }
             for x in step.sends
         ],
     }  # fmt: skip
+
+
+def local_names(step: Step) -> str:
+    """What the names that stand in the sub-expression are called here: ``W = W3, x = y``."""
+    with suppress(SyntaxError, ValueError):
+        match ast.parse(step.expression or "", mode="eval").body:
+            case ast.BinOp(left, _, right):
+                given: Sequence[ast.expr] = (left, right)
+            case ast.Call(args=args):
+                given = args
+            case _:
+                given = ()
+        if len(given) == len(step.inputs):
+            pairs = zip(given, step.inputs, strict=True)
+            names = [(x.id, y.name) for x, y in pairs if isinstance(x, ast.Name)]
+            return ", ".join(f"{x} = {y}" for x, y in names if x != y)
+    return ""
 
 
 class Arrays:
@@ -190,8 +268,9 @@ class Files:
     def __init__(self, steps: Iterable[Step]) -> None:
         stepped: dict[str, set[int]] = {}
         for step in steps:
-            if step.source is not None and linecache.getline(*step.source):
-                stepped.setdefault(step.source[0], set()).add(step.source[1])
+            for file, line in step.calls or ([step.source] if step.source else []):
+                if linecache.getline(file, line):
+                    stepped.setdefault(file, set()).add(line)
         self.numbers = {file: i for i, file in enumerate(stepped)}
         self.rules: dict[str, int] = {}
         self.shown = []
@@ -206,29 +285,54 @@ class Files:
         """The number under which a rule's code is kept."""
         return self.rules.setdefault(printable(code), len(self.rules))
 
-    def place(self, source: tuple[str, int] | None) -> list[int] | None:
+    def place(self, source: Line | None) -> list[int] | None:
         """The number of a file, and the line; None if it is not shown."""
         if source is None or source[0] not in self.numbers:
             return None
         return [self.numbers[source[0]], source[1]]
 
 
-def views_of(graph: Computation) -> list[dict[str, Any]]:
-    """The picture of the graph as `.save("g.svg")` draws it, and the one folded (or
-    unfolded) instead, if that is another; with what stands where in them."""
+def diagrams(graph: Computation) -> list[Diagram]:
+    """The diagram of the graph as `.save("g.svg")` draws it, and the one folded (or unfolded)
+    instead, if that is another."""
     shown = [diagram(graph)]
     folded = bool(shown[0].folding)
     if not folded or len(graph) <= DRAWN:
         other = diagram(graph, not folded)
         shown += [other] if bool(other.folding) != folded else []
-    return list(map(view, shown))
+    return shown
 
 
-def view(shown: Diagram) -> dict[str, Any]:
-    """One picture of the graph, and the ids of the elements for each node and edge."""
+def view_svg(shown: Diagram) -> str:
+    """The picture, without what stands around it: the page has a legend of its own."""
+    return svg(replace(picture(shown), legend=(), caption=""))
+
+
+def view_data(shown: Diagram, scale: Scale | None = None) -> dict[str, Any]:
+    """What stands where in a picture: the ids of the elements for each node, and its arrows with
+    what they carry; widths are those of `scale`, by default the one that fits."""
+    shared = scale or Scale.of(wire.magnitude for wire in shown.wires)
+    numbers = {edge: i for i, edge in enumerate(shown.graph.edges)}
+    middle = math.sqrt(shared.smallest) * math.sqrt(shared.largest)
+    samples = dict.fromkeys((shared.smallest, middle, shared.largest))
     return {
-        "svg": svg(picture(shown)),
         "folded": bool(shown.folding),
         "nodes": shown.elements,
-        "edges": {f"{e.target}-{e.slot}": wire.id for wire in shown.wires for e in wire.edges},
+        "wires": [
+            wire_data(wire, shared, [numbers[e] for e in wire.edges]) for wire in shown.wires
+        ],
+        "samples": [[number(x), round(shared.width(x), 2)] for x in samples],
     }
+
+
+def wire_data(wire: Wire, scale: Scale, edges: Sequence[int]) -> list[Any]:
+    """An arrow, as the page's script reads it: its id, the numbers of its edges, the node that it
+    stands for as a whole (or None), whether it is a skip, and what it carries: width, label, state
+    and whether that is a number below 0; the boxes that it joins, and its slope."""
+    look = gradient_look(wire, scale)
+    node = wire.value.id if wire.value else None
+    width = round(scale.width(wire.magnitude), 2)
+    return [
+        wire.id, list(edges), node, int(wire.skip), width, look.label, wire.traffic,
+        int(wire.negative), wire.source, wire.target, look.slope,
+    ]  # fmt: skip
