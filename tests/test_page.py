@@ -301,7 +301,8 @@ def test_what_arrives_is_summed_in_the_box(shown, G):
     y = next(n.id for n in tl.graph(G) if n.name == "y")
     box = (
         "return [...document.querySelectorAll('.view:not([hidden]) .gradient')].map((e) =>"
-        "[e.classList.contains('quiet'), [...e.children].map((c) => c.textContent).join('; ')]).find(([, t]) => t.includes('1.000 = '))"
+        "[e.classList.contains('quiet'), [...e.children].map((c) => c.textContent).join('; ')])"
+        ".find(([, t]) => t.includes('1.000 = '))"
     )
     hidden, _ = page.run(box)
     assert hidden  # W3 @ y has yet to send its part

@@ -28,7 +28,8 @@ from ..stepping.record import Passes
 from ..tensor import Tensor
 from ..text import oneline
 from ..value import Value
-from ..views.boxes import Diagram
+from ..views.boxes import Diagram, Wire, node_box, value_box
+from ..views.numbers import arrivals, slope_text
 from ..views.page_data import Arrays, Files, diagrams, page_data, view_data
 from .travels import page_of, travels
 from .what_if import array_had
@@ -209,18 +210,36 @@ class Knobs:
         for edge in graph.edges:
             if (target := base[edge.target]) is not None:
                 now[target, edge.slot] = edge
-        wires, lost = [], []
-        for wire in shown.wires:
-            edges = tuple(
-                e
-                for old in wire.edges
-                if (e := now.get((old.target, old.slot))) is not None
-                and base[e.source] == old.source
+        arriving = [arrivals(graph, node) for node in graph]
+
+        def renewed(wire: Wire) -> Wire:
+            edges, whole = (
+                tuple(
+                    e
+                    for old in some
+                    if (e := now.get((old.target, old.slot))) is not None
+                    and base[e.source] == old.source
+                )
+                for some in (wire.edges, wire.whole)
             )
             node = back.get(wire.value.id) if wire.value else None
-            value = None if node is None else graph.nodes[node]
-            kept = replace(wire, edges=edges, value=value)
-            if edges or value:
+            value, numbers, slope = None, tuple[str, ...](), ""
+            if node is not None:
+                value = graph.nodes[node]
+                numbers = arriving[node].total if wire.numbers else ()
+            elif wire.numbers and len(edges) == 1:
+                numbers = arriving[edges[0].source].sent.get(edges[0], ())
+                slope = slope_text(graph, edges[0]) if wire.slope else ""
+            repeats = tuple(map(renewed, wire.repeats))
+            return replace(
+                wire, edges=edges, whole=whole, value=value, repeats=repeats, numbers=numbers,
+                slope=slope,
+            )  # fmt: skip
+
+        wires, lost = [], []
+        for wire in shown.wires:
+            kept = renewed(wire)
+            if kept.edges or kept.value:
                 wires.append(kept)
             else:
                 lost.append((kept, wire))
@@ -230,6 +249,13 @@ class Knobs:
             state = "ablated" if cut else State.NOT_COMPUTED
             data["wires"].append([wire.id, [], None, 0, 0, "", state, 0, wire.source, wire.target])
         data["nodes"] = [() if i is None else shown.elements[i] for i in base]
+        data["texts"] = []
+        for box in () if shown.folding else shown.boxes:
+            if box.kind != "constant" and (i := back.get(int(box.id[1:]))) is not None:
+                node, own = graph.nodes[i], arriving[i]
+                made = box.id[0] == "n" and node.op is not None
+                again = node_box(graph, node, own) if made else value_box(graph, node, box.id, own)
+                data["texts"].append([box.id, again.lines, again.below, again.tooltip])
         return data
 
     def sweep(self, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 // and over that, once one has, the trail that it left, the way of the gradient.
 import { $, app, held, make, shape } from "./dom.js";
 import { bar, distance, extended, head, lineLength, pathText, points, shortened, turned } from "./geometry.js";
-import { decimalsFor, fixed, number, percent, signed } from "./numbers.js";
+import { decimalsFor, fixed, percent } from "./numbers.js";
 import { goToNext, nodeWords } from "./step.js";
 import { arrayOf } from "./values.js";
 import { firstSteps, parametersOf, passed, shareOf } from "./timeline.js";
@@ -185,18 +185,22 @@ function gradientOf(box) {
 
 /** The gradients in boxes: those that have arrived whole, in the numbers of the data there are. */
 function showGradients(pic, step) {
-  // A server's answers have other values than those that stand in the boxes.
-  pic.svg.classList.toggle("changed", held.data !== atFirst && !held.data.sides);
-  const complete = new Map(dataOf(pic).complete), { nodes, arrays } = dataOf(pic);
+  const complete = new Map(dataOf(pic).complete), { nodes } = dataOf(pic);
   for (const { box, element } of pic.gradients) {
     const node = pic.nodeOf.get(box), when = complete.get(node) ?? (node === nodes.length - 1 ? 0 : Infinity);
     const there = step && (step.way === "all" || (step.way === "backward" && when <= step.number));
     element.classList.toggle("quiet", !there);
-    const index = nodes[node]?.[5] ?? -1;
-    if (held.data === atFirst || index < 0 || held.data.sides) continue;
-    const [text, ...others] = element.querySelectorAll("text"), array = arrays[index];
-    if (text) text.textContent = array.data && array.data.length <= 4 ? array.data.map(signed).join(" ") : `|${number(array.norm)}|`;
-    for (const other of others) other.textContent = "";
+  }
+  // A server's answers have other numbers than those that stand in the boxes.
+  const texts = viewOf(pic).texts;
+  pic.svg.classList.toggle("changed", held.data !== atFirst && !held.data.sides && !texts?.length);
+  if (held.data !== atFirst && !held.data.sides) for (const wire of pic.wires) for (const one of [wire.quiet, wire.trail]) one?.querySelector("title")?.remove();
+  for (const [id, lines, below, tooltip] of texts ?? []) {
+    const box = pic.byId.get(id), put = (list, words) => list.forEach((text, i) => { text.textContent = words[i] ?? ""; });
+    const title = box.querySelector("title");
+    if (title) title.textContent = tooltip;
+    put([...box.querySelectorAll(":scope > text")], lines);
+    put([...(pic.gradients.find((one) => one.box === box)?.element.querySelectorAll("text") ?? [])], below);
   }
 }
 
@@ -469,7 +473,6 @@ app.on(["data"], (_, changed) => {
   pictures.forEach(renumber);
 });
 app.on(["view"], choose);
-app.on(["data", "view"], () => current() && seen().forEach(nameAll));
 app.on(["view", "data", "layer", "wrt"], (_, changed) => {
   if (!current()) return;
   if (held.layer === "flow" || changed.has("layer") || changed.has("data") || changed.has("view")) seen().forEach(paintAll);
@@ -484,4 +487,5 @@ app.on(["view", "data", "wrt", "row"], () => {
 app.on(["view", "data", "at", "layer"], () => current() && seen().forEach((pic) => light(pic, stepOf(pic))));
 app.on(["view", "data", "at", "layer"], () => current() && !held.data.sides && callouts(picture(), held.steps[held.at]));
 app.on(["view", "data", "at"], () => current() && seen().forEach((pic) => showGradients(pic, stepOf(pic))));
+app.on(["data", "view"], () => current() && seen().forEach(nameAll));
 app.on(["layer", "wrt"], () => $("layer").setAttribute("aria-pressed", String(held.layer === "flow")));
