@@ -200,3 +200,6 @@ assert abs(sum(after.values()) - 1) < 1e-4
 print()
 loss = loss_of(transformer)
 save(flow(loss, leaf(loss, "model.embed.weight")), "from_pytorch.svg")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/from_pytorch.py:loss`

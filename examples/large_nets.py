@@ -206,3 +206,6 @@ loss = -cnn(image)[[0, 1], [3, 7]].mean()
 loss.name = "loss"
 loss.backward()
 show(loss, "cnn.svg")
+
+# %% [markdown]
+# Turn its knobs: `tinygrad-lite live examples/large_nets.py:loss`

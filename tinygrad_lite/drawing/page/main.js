@@ -56,8 +56,9 @@ function address() {
   }, 100);
 }
 
-function fromHash() {
-  const i = Number.parseInt(location.hash.slice(1), 10) - 1 - held.data.first;
+// The address may have been written anew since: the event says what was asked for.
+function fromHash(event) {
+  const i = Number.parseInt(new URL(event.newURL).hash.slice(1), 10) - 1 - held.data.first;
   if (i >= 0 && i < held.steps.length) goTo(i);
 }
 
