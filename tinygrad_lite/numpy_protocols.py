@@ -15,7 +15,7 @@ import numpy as np
 
 from . import ops
 from .operation import OPS
-from .ops.fourier import FUNCTIONS as FOURIER
+from .ops.fourier import transform_for
 from .value import Value
 
 # Where ours has another name than NumPy's or SciPy's.
@@ -126,7 +126,7 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         function in PLAIN
         or (function is np.where and len(args) == 1)
         or (
-            (meant is None or function in READERS or function in FOURIER)
+            (meant is None or function in READERS or transform_for(function))
             and not requires_gradient((args, kwargs))
         )
     ):
@@ -183,9 +183,8 @@ def ours(function: Any) -> Any:
     name = numpy_name(function)
     if name in PUBLIC:
         return getattr(ops, name)
-    if function in FOURIER:
-        return FOURIER[function]
-    return next((op for op in OPS.values() if op.name == name), None)
+    named = (op for op in OPS.values() if op.name == name)
+    return transform_for(function) or next(named, None)
 
 
 def full_name(function: Any) -> str:

@@ -39,7 +39,8 @@ class Spectrum:
         )
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return FUNCTIONS[function](*args, **kwargs) if function in FUNCTIONS else self.__array__()
+        meant = transform_for(function)
+        return meant(*args, **kwargs) if meant else self.__array__()
 
 
 @op(symbol="DFT", inputs=1, linear=True, formula="g, transformed the other way round")
@@ -122,4 +123,10 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
     return moveaxis(scaled(dft(whole, True)[0], n, norm, True), -1, axis)
 
 
-FUNCTIONS = {np.fft.fft: fft, np.fft.ifft: ifft, np.fft.rfft: rfft, np.fft.irfft: irfft}
+FUNCTIONS = {"fft": fft, "ifft": ifft, "rfft": rfft, "irfft": irfft}
+
+
+def transform_for(function: Any) -> Any:
+    """What stands here for a function of numpy.fft, or None; NumPy loads that when it is used."""
+    of_numpy = getattr(function, "__module__", None) == "numpy.fft"
+    return FUNCTIONS.get(function.__name__) if of_numpy else None
