@@ -384,9 +384,9 @@ class Recorder(Mode or object):  # type: ignore[misc]
         if "torch._dynamo" in sys.modules:  # else nothing has been compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if any(isinstance(m, torch.nn.RNNBase) for m in self.modules.values()):
-            mkldnn = torch.backends.mkldnn
-            stack.callback(setattr, mkldnn, "enabled", mkldnn.enabled)
-            mkldnn.enabled = False
+            # Not by torch.backends, which may be frozen, and warns of other hardware.
+            stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+            torch._C._set_mkldnn_enabled(False)
         stack.callback(module.register_module_forward_pre_hook(self.begin).remove)
         stack.callback(module.register_module_forward_hook(self.end, always_call=True).remove)
 

@@ -27,12 +27,17 @@ from ..recorded import rerun
 from ..tensor import Data, Tensor
 from . import apply, convolve, deferred, functions, remake, update, walk
 
+passes_plainly = rerun.passes
 
-def straight_passes(*args: Any) -> rerun.Passes:
-    """`straight.passes`, loaded when the first program is made: 4 ms that few need."""
+
+def straight_passes(output: Any, computation: Any, *args: Any) -> rerun.Passes:
+    """`straight.passes`, loaded when the first program is made: 4 ms that few need. Where something
+    was asked of a Tensor, the plain form asks again."""
+    if any(hasattr(v, "truths") for v in computation):
+        return passes_plainly(output, computation, *args)
     from .straight import passes
 
-    return passes(*args)
+    return passes(output, computation, *args)
 
 
 # (where, the slot's name there, what fills it)

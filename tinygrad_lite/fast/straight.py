@@ -48,7 +48,6 @@ from ..ops.linear import matmul
 from ..ops.reduce import mean, sum
 from ..ops.shape import broadcast_to, getitem, index_add, reshape, transpose
 from ..recorded.rerun import Passes, array_of
-from ..recorded.rerun import passes as passes_plainly
 from ..tensor import Tensor
 from ..value import Value, new
 from .functions import QUIET
@@ -264,9 +263,7 @@ def passes(
     inputs: Sequence[Value],
 ) -> Passes:
     """`rerun.passes` as straight-line code: F of the exercises in half of the time, a chain of
-    scalars in a tenth. Where something was asked of a Tensor, the plain form asks again."""
-    if any(hasattr(v, "truths") for v in computation):
-        return passes_plainly(output, computation, start, wanted, inputs)
+    scalars in a tenth."""
     # The garbage collector would walk what is made here again and again: half of the time.
     collecting, token = gc.isenabled(), CONTEXT.set(Context())
     gc.disable()
