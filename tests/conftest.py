@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+collect_ignore = ["torch_models.py"]  # it has no doctests, and needs PyTorch to be imported
+
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

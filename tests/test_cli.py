@@ -186,6 +186,7 @@ def test_the_version_is_printed(tmp_path):
 # Attributes, keys and indices (tests/test_target.py has what else a name may be)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["net.loss", "L[0]", 'out["a:b"]', "out['y', -1]"])
 def test_a_tensor_inside_of_something_is_taken(inside, name):
     assert run("graph", f"inside.py:{name}", cwd=inside).stdout.startswith("found = multiply")
@@ -218,6 +219,7 @@ def test_a_tensor_inside_of_a_function_that_ran_is_taken(folder):
     assert done.stdout.splitlines()[2].startswith('params["b1"] → loss')
 
 
+@pytest.mark.slow
 def test_any_named_value_on_the_way_can_be_asked_for(folder, capfd):
     (folder / "way.py").write_text(
         "from tinygrad_lite import Tensor\nw = Tensor(2.0, True)\nh = w * 3.0\n"
@@ -236,6 +238,7 @@ def test_any_named_value_on_the_way_can_be_asked_for(folder, capfd):
 # Pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     ["graph FILE", "step FILE", "compare FILE w --wrt w", "paths FILE --wrt w", "profile FILE",

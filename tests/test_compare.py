@@ -305,6 +305,7 @@ def script(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -325,6 +326,7 @@ def test_commands_print_text_and_json(words, expected, script, capsys):
     assert json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_commands_say_where_they_took_ones_for_the_cotangent(script, tmp_path, capsys):
     said = "The cotangent is ones, where the script ran no backward."
     assert main(["compare", f"{script}:F", "G"]) == 0
@@ -361,6 +363,7 @@ def test_commands_save_pictures(script, tmp_path, capsys):
     assert "<svg" in target.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -390,6 +390,7 @@ def test_what_is_learned_from_starts_as_dct_denoising(left_by):
     assert np.abs(learned - expected).max() > 1e-6
 
 
+@pytest.mark.slow
 def test_paths_of_the_residual_network_are_pytorchs(left_by):
     """The sum of the classes is PyTorch's gradient, and k = 0 is the skips alone."""
     torch = require("torch")

@@ -447,6 +447,7 @@ def test_a_folded_arrow_carries_the_norm_of_all_it_stands_for():
     assert wire.magnitude == 7.0  # contributions to one value add up
 
 
+@pytest.mark.slow
 def test_too_large_without_scopes_says_what_to_do(tmp_path):
     y = tangled(2 * LARGEST)
     with pytest.raises(ValueError, match=r"boxes; give parts .* using `with scope\(.*or save it"):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -154,9 +155,10 @@ def test_play_and_pause(shown, G, how):
 
 
 def until(true, seconds=10):
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    WebDriverWait(None, seconds, 0.02).until(lambda _: true())
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def edges_lit(page):

@@ -298,6 +298,7 @@ def every_walker():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", ["", "vc", "?"])
 def test_no_size_is_too_small_or_too_large(keys):
     """Nothing is wider than the screen, and the step's own place is always its first line."""

@@ -387,6 +387,7 @@ def test_it_fits_the_width_and_follows_resizing(terminal_of, columns):
     assert screen.ended() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (1, 24), (2, 2), (9, 4), (80, 1)])
 def test_no_terminal_is_too_small(terminal_of, columns, rows):
     screen = terminal_of()

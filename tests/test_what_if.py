@@ -301,6 +301,7 @@ def target(tmp_path):
     return f"{tmp_path}/net.py:G"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "heading", "row"),
     [
