@@ -422,7 +422,7 @@ QUESTIONS = {
     "flow": lambda tl, y, x: tl.flow(y, x),
     "path_classes": lambda tl, y, x: tl.path_classes(y, x, keep=100),
     "profile": lambda tl, y, x: tl.profile(y),
-    "compare": lambda tl, y, x: tl.compare(y, y, x),
+    "compare": lambda tl, y, x: tl.compare(y, y, wrt=x),
     "text": lambda tl, y, x: str(tl.graph(y)),
     "steps": lambda tl, y, x: str(tl.steps(y)),
     "unfolded": lambda tl, y, x: unfolded(tl, y),
