@@ -80,11 +80,10 @@ save(profile_G, "deep_profile_G.svg")
 # ## How deep are the paths?
 #
 # Veit, Wilber and Belongie (2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
-# Networks") asked how long the paths are that carry the gradient. Of the 2^50 paths
-# C(50, k) go through k residual branches: nearly nine in ten through 20 to 30. But each branch
-# makes the gradient smaller. Here all 2^50 (too many for `paths`) are summed, exactly, k by k:
-# |part| is the size of what the paths through k branches bring to x together, and its signed share
-# says how much of the gradient that is.
+# Networks") asked how long the paths are that carry the gradient. Of the 2^50 paths C(50, k) go
+# through k residual branches: nearly nine in ten through 20 to 30. But each branch makes the
+# gradient smaller. Here all are summed, exactly, k by k: |part| is the size of what the paths
+# through k branches bring to x together, and its share how much of the gradient that is.
 
 # %%
 classes = path_classes(G, wrt=x, by="depth", gradient=v)
@@ -111,8 +110,7 @@ def mean_depth(classes):
 print(f"\nThe mean k: of the paths {DEPTH / 2:.1f}, of the gradient {mean_depth(classes):.1f}")
 
 # %% [markdown]
-# The classes are vectors that partly oppose each other, so some shares are negative, and their
-# sum may pass 100 % on its way there.
+# The classes partly oppose each other, so some shares are negative.
 #
 # ## Which layers does it pass?
 #

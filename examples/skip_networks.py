@@ -90,8 +90,7 @@ save(graph(G), "G.svg")
 #     dF/dt2 = df3/dy df2/dt2            dG/dt2 = dF/dt2 + df2/dt2
 #     dF/dt1 = df3/dy df2/dz df1/dt1     dG/dt1 = dF/dt1 + df2/dz df1/dt1
 #
-# Below, each right side is put together from one layer at a time. (The first needs no check:
-# F is what f3 returns.)
+# Below, each right side is put together from one layer at a time.
 
 
 # %%
@@ -159,9 +158,6 @@ assert np.array_equal(over_skip.contribution, grad(y, W1, v).data)  # the skip t
 # together. So a skip does not simply add to the gradient. Here are both networks, for all
 # parameters: "only in G" are the paths over the skip, "F has it too" those through f3. The
 # coherence is |∂G| / sum of |part|: less than 1 where the parts do not point the same way.
-#
-# (W1 and b1 have the same shares, as have W2 and b2: the gradient of W1 is that of b1 times
-# x, an outer product, and so is each part of it.)
 
 # %%
 both = compare(F, G)
