@@ -65,6 +65,10 @@ def test_blocks_of_rows():
         h = tanh(a @ b / 20)
         return ((h + h.T) * 2.0 - h.reshape(300, 300)).sum() + (h[::-1] * h).mean()
 
+    def turned_alone(a, b):
+        h = a @ b  # needed by no rule, so that it may be written over, but for its view
+        return (((h + h.T) * 2.0 - 0.5) * a).sum()
+
     def broadcast(x, row, column, number):
         h = tl.relu(x * row + column) * number - 0.5
         return (h * tl.sigmoid(h)).sum()
@@ -75,6 +79,7 @@ def test_blocks_of_rows():
 
     assert_program_is(numbers, (200_000,), (), ())
     assert_program_is(turned, (300, 300), (300, 300))
+    assert_program_is(turned_alone, (300, 300), (300, 300))
     assert_program_is(broadcast, (300, 400), (400,), (300, 1), ())
     assert_program_is(broadcast, (3, 100, 500), (100, 1), (1, 1, 500), (), dtype=np.float32)
     assert_program_is(broadcast, (200_000,), (1,), (200_000,), ())

@@ -299,12 +299,14 @@ def straight_line(
     prepare = Writer(tape, fixed, kept).function([places[x] for x in others], copied=False)
     function = Writer(tape, lines, results).function([*(places[x] for x in given), *kept])
     seen = [x._array for x in others]
-    ready = prepare(*seen)
+    prepared = seen, prepare(*seen)  # one object, so that no thread sees half of a change
 
     def run(arrays: Sequence[Any]) -> tuple[Any, list[Any], str]:
-        nonlocal seen, ready
+        nonlocal prepared
+        seen, ready = prepared
         if others and not all(map(is_, seen, now := [x._array for x in others])):
-            seen, ready = now, prepare(*now)
+            ready = prepare(*now)
+            prepared = now, ready
         value, *gradients = function(*arrays, *[x._array for x in read], *ready)
         return value, gradients, ""
 
