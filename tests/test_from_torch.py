@@ -395,6 +395,18 @@ def test_a_change_of_memory_that_is_not_in_one_piece_is_noticed():
         y.backward()
 
 
+def test_a_reverse_pass_looks_at_a_weight_once(trained, monkeypatch):
+    """Where its value is read: not again where only its shape is, as when it is transposed."""
+    from tinygrad_lite import pytorch
+
+    _, y, _ = trained
+    seen = []
+    monkeypatch.setattr(pytorch.Watch, "hold", lambda watch: seen.append(watch.name))
+    y.backward()
+    assert "3.weight" in seen
+    assert len(seen) == len(set(seen))
+
+
 def test_a_parameter_overwritten_before_its_use_is_taken_as_it_is_then():
     table = nn.Embedding(5, 3, max_norm=0.5).double()
     y = from_torch(table, torch.tensor([1, 2]))

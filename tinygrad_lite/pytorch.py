@@ -25,6 +25,7 @@ from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
+from math import gcd
 from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ FLAT = {"sign", "round", "floor", "ceil", "trunc"}  # the derivative is 0 wherev
 CONSTANT = re.compile(r"(new_)?(empty|zeros|ones|full|rand\w*)(_like|_strided|_permuted)?$|detach$")
 FUSED = "scaled_dot_product_flash_attention_for_cpu"  # its node can be differentiated once
 ATTENTION = "scaled_dot_product_attention"
+DIGITS = "0123456789"
 HERE: Any = object()  # the place of a tensor among the arguments of a call
 
 Key = tuple[Any, int]  # a node of the record and which of its results; or a tensor's id, writes
@@ -443,7 +445,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
             writes = frozenset()
         if writes:
             for name, t in zip(call.names, tensors, strict=True):
-                if writes & {name, name.rstrip("0123456789")}:
+                if writes & {name, name.rstrip(DIGITS)}:
                     self.overwrite(t, call)
         out = op(*args, **(kwargs or {}))
         if call.keys:
@@ -548,14 +550,14 @@ class Watch:
     def __init__(self, t: Any, name: str) -> None:
         self.t, self.name = t, name
         self.place, words = address(t), words_of(t)
-        self.print = fingerprint(*words)
-        # Words of a tensor in one piece are its memory; of any other they are copied from it.
+        self.copy = words.copy()
+        # The words of a tensor in one piece are its memory; of any other they are copied from it.
         self.words = words if self.place and t.is_cpu and t.is_contiguous() else None
 
     def hold(self) -> None:
         """Raises: RuntimeError if it was changed."""
-        moved = address(self.t) != self.place
-        if moved or fingerprint(*(self.words or words_of(self.t))) != self.print:
+        words = words_of(self.t) if self.words is None else self.words
+        if address(self.t) != self.place or (words != self.copy).any():
             raise RuntimeError(
                 f"{self.name} was changed since from_torch ran the model, and what was recorded "
                 "rests on its values; run from_torch again"
@@ -567,31 +569,14 @@ def address(t: Any) -> int:
     return t.data_ptr() if t.layout is torch.strided else 0
 
 
-def words_of(t: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a tensor, as words of 8 and what is left of them."""
+def words_of(t: Any) -> np.ndarray:
+    """The bytes of a tensor, as words as long as they can be, of 8 at most."""
     t = t.detach() if t.layout is torch.strided else t.detach().to_dense()
     data = t.cpu().reshape(-1).view(torch.uint8).numpy()
-    whole = data.size // 8 * 8
-    return data[:whole].view(np.uint64), data[whole:]
+    return data.view(f"u{gcd(8, data.size)}")
 
 
 IMPORTING = RLock()  # switches of PyTorch that hold for all threads are set while a model runs
-RANDOM = np.random.default_rng().integers(1 << 63, size=1 << 13, dtype=np.uint64) * np.uint64(2) + 1
-
-
-def fingerprint(words: np.ndarray, rest: np.ndarray) -> int:
-    """A number that almost surely is another for other bytes: the sum of all words, mixed, each
-    times a random one. It takes a fifth of the time of hashlib's quickest."""
-    total, buffer = int.from_bytes(rest.tobytes(), "little"), np.empty_like(RANDOM)
-    for start in range(0, words.size, RANDOM.size):
-        some = words[start : start + RANDOM.size]
-        mixed = np.right_shift(some, 29, out=buffer[: some.size])
-        np.bitwise_xor(mixed, some, out=mixed)
-        total = total * 6364136223846793005 + int(np.dot(mixed, RANDOM[: some.size])) & MASK
-    return total
-
-
-MASK = (1 << 64) - 1
 
 
 class Lent(Tensor):
@@ -815,18 +800,18 @@ class Importer:
         ours = None if lent or array is None else as_ours(recipe.call, array, arrays)
         if ours is None:
             op = TorchOp.of(recipe, call, result, node, where[1], arrays)
-            op.watches = self.watching(where, recipe.inputs)
+            op.watches = self.watching(where, *recipe.inputs)
             if op.watches and node is not None:
-                op.read = self.watching(where, read_by(node, recipe))
+                op.read = self.watching(*read_by(node, where, recipe))
             ours = op, recipe.call.params if recipe.call else {}
         made.record(array, ours[0], inputs, arrays, ours[1], node is not None)
         if call is not None:
             made.scope, made.source = (*made.scope, *call.scope), call.calls or None
         return made
 
-    def watching(self, where: Key, inputs: Sequence[Key | None]) -> list[Watch]:
-        """What may change of a value and some inputs."""
-        views = (self.seen[x] for x in (where, *inputs) if x in self.seen)
+    def watching(self, *wheres: Key | None) -> list[Watch]:
+        """What may change of some values."""
+        views = (self.seen[x] for x in wheres if x in self.seen)
         places = {view.place for view in views if view.place in self.watches}
         return [watch for place in places for watch in self.watches[place]]
 
@@ -983,7 +968,7 @@ class TorchOp(Op):
 
     def rule(self, slot: int) -> Any:
         """The rule of all inputs."""
-        return blocked if self.name in FLAT else Sends(self)
+        return blocked if self.name in FLAT else self.send
 
     def __call__(self, arrays: Sequence[Any], **_: Any) -> Any:
         """The result for a list of arrays, or of Tensors."""
@@ -1037,8 +1022,11 @@ class TorchOp(Op):
         with torch.no_grad():
             return self.run(arrays)
 
-    def send(self, g: Any) -> list[Any]:
-        """`pull` for what the node has seen: most need no more, and it takes half the time."""
+    def send(self, g: Any, out: Any, inputs: Sequence[Any], /, **_: Any) -> list[Any]:
+        """The rule: what is sent to each input, None to those that get nothing."""
+        if inputs is not self.arrays or self.node is None or not isinstance(g, NUMBERS):
+            return self.pull(g, inputs)
+        # What the node has seen: most need no more, and this takes half the time.
         for watch in self.read:
             watch.hold()
         recording = torch.is_grad_enabled()
@@ -1053,7 +1041,7 @@ class TorchOp(Op):
         return sent
 
     def pull(self, g: Any, inputs: Sequence[Any]) -> list[Any]:
-        """What is sent to each input, None to those that get nothing."""
+        """`send` in any other case."""
         for watch in self.watches if self.node is None else self.read:
             watch.hold()
         values = inputs is not self.arrays and any(isinstance(x, Value) for x in inputs)
@@ -1134,28 +1122,15 @@ class TorchOp(Op):
         return sent
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Sends:
-    """This rule is no formula of ours: PyTorch computes it."""
-
-    op: TorchOp
-
-    def __call__(self, g: Any, out: Any, inputs: Sequence[Any], /, **_: Any) -> list[Any]:
-        """What is sent to each input."""
-        op = self.op
-        if inputs is op.arrays and op.node is not None and isinstance(g, NUMBERS):
-            return op.send(g)
-        return op.pull(g, inputs)
-
-
-def read_by(node: Any, recipe: Recipe) -> Sequence[Key | None]:
-    """The inputs whose values a node may read: those that it keeps, as far as they have names."""
+def read_by(node: Any, where: Key, recipe: Recipe) -> list[Key | None]:
+    """What a node may read of its result and inputs: what it keeps, as far as that has names."""
     kind: Any = type(node)
     kept = kept_by(kind)
     if recipe.call is None or kept is None:
-        return recipe.inputs
-    named = zip(recipe.call.names, recipe.inputs, strict=True)
-    return [x for name, x in named if {name, name.rstrip("0123456789")} & kept]
+        return [where, *recipe.inputs]
+    names = [{name, name.rstrip(DIGITS)} for name in recipe.call.names]
+    read = [x for x, known in zip(recipe.inputs, names, strict=True) if known & kept]
+    return [where, *read] if kept.difference(*names) else read  # what is no input is the result
 
 
 @lru_cache(maxsize=4096)
@@ -1216,5 +1191,5 @@ def array_of(t: Any) -> Any:
     except (TypeError, RuntimeError):  # of another device or layout, or not yet written out
         dense = t if t.layout is torch.strided else t.to_dense()
         array = dense.numpy(force=True)
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array if array.ndim else array[()]

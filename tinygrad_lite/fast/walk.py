@@ -45,7 +45,7 @@ def leaf_gradients(
         sent: Any = (
             zip(node.inputs, op.rules)  # noqa: B905 (strict=True takes 0.1 us more)
             if inlined
-            else [(x, part) for _, x, part in contributions(node, g, within=within)]
+            else joint(node, g, within)
         )
         for x, c in sent:  # c is a rule, then what it gives
             if inlined:
@@ -81,6 +81,30 @@ def leaf_gradients(
                 heappush(frontier, (-x.index, x))
         # What nobody else holds is free from here on, and `store` can see that.
         g = c = sent = None
+    return found
+
+
+def joint(node: Any, g: Any, within: Collection[Value] | None) -> list[tuple[Value, Any]]:
+    """`contributions` of a sequence op, whose one rule gives a list: (input, part)."""
+    op, (out, arrays) = node.op, node.operands
+    if g.__class__ is ndarray:
+        g.setflags(write=False)  # other inputs may be sent it too
+    rule = op.rule(0)
+    parts = None if rule in (None, blocked) else rule(g, out, arrays, **node.params)
+    if parts.__class__ is not list or len(parts) != len(node.inputs):
+        return [(x, part) for _, x, part in contributions(node, g, within=within)]
+    found = []
+    for x, part in zip(node.inputs, parts, strict=True):
+        if isinstance(x, Value) and x._requires_grad and (within is None or x in within):
+            shape, dtype = x.form
+            if (
+                part.__class__ is not ndarray
+                or part.shape != shape
+                or part.dtype != dtype
+                or op.foreign
+            ):
+                part = to_input(part, x, node)
+            found.append((x, part))
     return found
 
 
