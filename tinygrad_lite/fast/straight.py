@@ -44,7 +44,7 @@ from ..ops.elementwise import (
     tanh,
     where,
 )
-from ..ops.linear import matmul
+from ..ops.linear import LARGE, matmul
 from ..ops.reduce import mean, sum
 from ..ops.shape import broadcast_to, getitem, index_add, reshape, transpose
 from ..recorded.rerun import Passes, array_of
@@ -94,7 +94,7 @@ FRESH |= {conv2d, conv2d_image, conv2d_kernel, index_add}
 PURE = FRESH | {broadcast_to, getitem, reshape, transpose}
 NUMBERS = {float, int, bool}
 BLOCK = 1 << 16  # elements of a chain of large arrays that are computed at a time
-LARGE = 1 << 16  # bytes of an array that is let go as soon as nobody needs it
+HEAVY = 1 << 16  # bytes of an array that is let go as soon as nobody needs it
 
 
 class Place(int):
@@ -346,7 +346,7 @@ class Writer:
         ending: dict[int, list[Place]] = {}  # the large arrays that nobody needs after a line
         for line in self.lines:
             size = math.prod(line.shape) * line.dtype.itemsize if line.shape else 0
-            if size > LARGE and line.place in self.last:
+            if size > HEAVY and line.place in self.last:
                 ending.setdefault(self.last[line.place], []).append(line.place)
         start = 0
         while start < len(self.lines):
@@ -482,10 +482,14 @@ class Writer:
         x, operands = given[0], [self.tape.lines[n] for n in line.places]
         first = operands[0]
         if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
-            return "{}.dot({})".format(*given)
-        if op is sum:
+            if math.prod(shape or ()) < LARGE:
+                return "{}.dot({})".format(*given)
+            return "{} @ {}".format(*given)
+        size = math.prod(first.shape or ())
+        if op is sum or (op is mean and size and line.dtype.char in "fd"):
             axis, keepdims = name(params["axis"]), name(params["keepdims"])
-            return f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
+            total = f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
+            return total if op is sum else f"{total} / {size // math.prod(shape or ())}"
         if op is unbroadcast and first.shape and shape == first.shape[1:] and len(shape) == 1:
             return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
         if op is getitem and first.shape:

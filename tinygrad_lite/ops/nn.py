@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Carrier
 from ..operation import op
-from .arrange import expand_dims, squeeze, take_along_axis
+from .arrange import expand_dims, squeeze
 from .convolution import Pair, conv2d, conv2d_image, pair
 from .elementwise import (
     Array,
@@ -155,10 +155,12 @@ def cross_entropy(input: Array, target: Array, reduction: str = "mean") -> Array
             f"cross_entropy: class numbers must be integers, but have dtype {target.dtype}; "
             f"probabilities must have the shape {input.shape}"
         )
-    classes = np.expand_dims(values(target), axis)
+    classes = values(target)
     if classes.size and not 0 <= classes.min() <= classes.max() < input.shape[axis]:
         raise ValueError(f"cross_entropy: the targets must be in [0, {input.shape[axis]})")
-    return reduce_losses(-squeeze(take_along_axis(log_p, classes, axis), axis), reduction)
+    index: list[Any] = list(np.indices(classes.shape, sparse=True))
+    index.insert(axis, classes)
+    return reduce_losses(-getitem(log_p, tuple(index)), reduction)
 
 
 # Pooling and convolutions; shapes as in conv2d
