@@ -453,6 +453,7 @@ AXED = [
 EMPTY = [np.ones((0, 3)), np.ones((2, 0))]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value", "ignore:Degrees")
 @pytest.mark.parametrize(("name", "parameter"), AXED)
 def test_axes(name: str, parameter: str):

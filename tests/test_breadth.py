@@ -42,6 +42,7 @@ def numbers_of(f, args, kwargs):
     return of_arrays, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "case"),
     [(name, case) for name in COMPOSED for case in FORMS[name]],
@@ -200,7 +201,9 @@ def test_a_replay_chooses_again():
 
 @pytest.mark.parametrize("axis", [0, -1])
 @pytest.mark.parametrize("norm", [None, "backward", "ortho", "forward"])
-@pytest.mark.parametrize("n", [None, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize(
+    "n", [None, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, 8))]
+)
 def test_fourier_transforms(n, norm, axis):
     x, t = A, leaf(A)
     for f in (np.fft.fft, np.fft.ifft, np.fft.rfft):

@@ -283,7 +283,7 @@ NO_HALVES = {  # np.linalg has neither of the ends
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [36, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_right_rule_is_called_wrong_over_twelve_orders(name: str, every: int):
     """Each sample in each dtype, scaled by some of the powers of ten, so that all have their turn;
