@@ -199,6 +199,28 @@ def output_filled_in():
 
 
 @model
+def constant_overwritten():
+    """By ops that take all of it, so that it has a gradient from then on."""
+
+    def run(m, x):
+        rows, found = torch.tensor([0, 2, 0]), []
+        for write in (
+            lambda y: y.index_put_((rows,), x, accumulate=True),
+            lambda y: y.index_add_(0, rows, x * m.w),
+            lambda y: y.index_copy_(0, torch.tensor([0, 1, 4]), x),
+            lambda y: y.masked_fill_(x[:, :1].repeat(2, 1)[:5] > 0, 2.0).mul_(m.w[0]),
+            lambda y: y[:3].copy_(x).fill_diagonal_(0),
+            lambda y: y.addcmul_(x[0], m.w[1]),
+        ):
+            y = torch.ones(5, 3, dtype=x.dtype)
+            write(y)
+            found.append(y * y)
+        return found
+
+    return Apply(run, w=noise(3, 3)), [noise(3, 3)]
+
+
+@model
 def views():
     def run(m, x):
         h = (x @ m.w).view(2, 2, 3).permute(2, 0, 1)

@@ -53,6 +53,7 @@ CONSTANT = re.compile(r"(new_)?(empty|zeros|ones|full|rand\w*)(_like|_strided|_p
 FUSED = "scaled_dot_product_flash_attention_for_cpu"  # its node can be differentiated once
 ATTENTION = "scaled_dot_product_attention"
 DIGITS = "0123456789"
+LEAF = -1  # in place of a number of writes: it requires a gradient
 HERE: Any = object()  # the place of a tensor among the arguments of a call
 
 Key = tuple[Any, int]  # a node of the record and which of its results; or a tensor's id, writes
@@ -508,7 +509,7 @@ class Recorder(Mode or object):  # type: ignore[misc]
                 self.keep(where, t, memory(t))
         else:
             place = memory(t)
-            where = id(t), -1 if t.requires_grad else self.writes.get(place, 0)
+            where = id(t), LEAF if t.requires_grad else self.writes.get(place, 0)
             if where not in self.seen:
                 self.keep(where, t, place)
                 if made is None and where[1] > 0 and place in self.written:
@@ -771,11 +772,13 @@ class Importer:
         """A parameter, an input or a constant."""
         view = self.seen[where]
         t, (made, array) = view.t, self.hold(view.values, view.place)
-        name, leaf = self.given.get(where, (None, t))
-        made.record(array, requires_grad=leaf.requires_grad)
+        name, lent = self.given.get(where, (None, None))
+        # Not as t has it: a constant that was written to since is none any more.
+        needs_gradient = where[1] == LEAF if lent is None else lent.requires_grad
+        made.record(array, requires_grad=needs_gradient)
         names = self.recorder.names
         made._name = name or names.get(id(t)) or names.get(id(t._base))
-        if name is None and made._name and not leaf.requires_grad:  # a buffer belongs to its module
+        if name is None and made._name and not needs_gradient:  # a buffer belongs to its module
             made.scope = (*made.scope, *made._name.split(".")[:-1])
         return made
 
