@@ -298,23 +298,86 @@ def test_what_is_summed_at_a_value_stands_in_a_ledger(shown, G):
     assert np.allclose(sum(parts), total, atol=2e-3)
 
 
-def test_what_arrives_is_summed_in_the_box(shown, G):
-    page = shown(steps(G), "#13")
-    y = next(n.id for n in tl.graph(G) if n.name == "y")
+def test_what_arrives_is_summed_in_the_box(shown):
+    W, x = Tensor(np.eye(2) + 0.5, True, name="W"), Tensor(np.array([0.3, -0.7]), name="x")
+    y = tanh(W @ x)
+    G = sigmoid(y * 3.0) + y
+    y.name = "y"
+    G.backward(np.ones(2))
+    page = shown(steps(G), "#7")
     box = (
         "return [...document.querySelectorAll('.view:not([hidden]) .gradient')].map((e) =>"
         "[e.classList.contains('quiet'), [...e.children].map((c) => c.textContent).join('; ')])"
-        ".find(([, t]) => t.includes('1.000 = '))"
+        ".find(([, t]) => t.includes('1.00 = '))"
     )
     hidden, _ = page.run(box)
-    assert hidden  # W3 @ y has yet to send its part
+    assert hidden  # y * 3 has yet to send its part
     page.press("\ue014")
     hidden, text = page.run(box)
     assert not hidden
     for sum in re.findall(r"([-+−\d.]+) ([+−]) ([\d.]+) = ([-+−\d.]+)", text):
         one, sign, other, total = (x.replace("−", "-") for x in sum)
         assert float(one) + float(sign + other) == pytest.approx(float(total), abs=2e-3)
-    assert y
+
+
+def test_where_a_box_has_no_room_for_numbers_the_sum_stands_beside_it(shown, G):
+    page = shown(steps(G), "#14")  # W3 @ y sends to y, which had the skip's part
+    rows = page.run(
+        "return [...document.querySelectorAll('.callout text')].map((e) => e.textContent)"
+    )
+    words, numbers = (
+        rows[::2],
+        [[float(x.replace("−", "-")) for x in r.split()] for r in rows[1::2]],
+    )
+    assert words == ["had", "now", "sum"]
+    assert np.allclose(np.add(*numbers[:2]), numbers[2], atol=0.011)
+    overlaps = page.run("""
+      const box = document.querySelector(".callout rect").getBoundingClientRect();
+      const nodes = [...document.querySelectorAll(".view:not([hidden]) .node")];
+      return nodes.map((e) => e.getBoundingClientRect()).filter((r) => r.left < box.right
+        && box.left < r.right && r.top < box.bottom && box.top < r.bottom).length;
+    """)
+    assert overlaps == 0
+
+
+# How large it is shown
+
+
+LETTERS = """
+  const room = document.getElementById("views").getBoundingClientRect();
+  const shown = [...document.querySelectorAll(".view:not([hidden])")];
+  const boxes = shown.flatMap((view) => [...view.querySelectorAll(".node, .cluster")]);
+  const inside = boxes.every((e) => {
+    const box = e.getBoundingClientRect();
+    return box.left >= room.left && box.right <= room.right + 1 && box.top >= room.top
+      && box.bottom <= room.bottom + 1;
+  });
+  const texts = shown.flatMap((view) => [...view.querySelectorAll(".node text, .amount")]);
+  const scale = shown[0].querySelector("svg").getScreenCTM().a;
+  const size = (e) => scale * parseFloat(getComputedStyle(e).fontSize);
+  return [inside, Math.min(...texts.filter((e) => e.textContent).map(size))];
+"""
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (1280, 720)])
+@pytest.mark.parametrize("what", ["F", "G", "F and G"])
+def test_exercise_4_is_seen_whole_in_letters_that_can_be_read(shown, size, what):
+    F, G, _ = skip_networks(34)
+    v = np.ones(4)
+    some = {"F": steps(F, v), "G": steps(G, v), "F and G": tl.compare(F, G, gradient=v)}
+    page = shown(some[what])
+    set_size(page, *size)
+    try:
+        inside, letters = page.open("#20").run(LETTERS)
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert inside
+    assert letters >= 11
+
+
+def set_size(page, width, height):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def test_the_sub_expression_is_marked_with_its_calls(shown):
@@ -866,10 +929,7 @@ def test_a_step_of_many_inputs_shows_the_rest_when_asked_and_wrong_rules_at_once
 @pytest.mark.parametrize("width", [1280, 800, 400])
 def test_nothing_is_cut_off_at_any_width(shown, G, width):
     page = shown(steps(G, check=True), "#15")
-    page.browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-    )
+    set_size(page, width, 800)
     try:
         page.open("#15")
         assert page.run("return document.documentElement.scrollWidth") <= width

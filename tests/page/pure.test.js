@@ -13,7 +13,7 @@ test("numbers have three digits, a true minus, and 0 has no sign", () => {
   assert.deepEqual([0, -0, 2, 0.5, -0.25849, 123456.7, 1.2e-32, "-∞", "NaN", null].map(number),
     ["0", "0", "2", "0.500", "−0.258", "1.23e+5", "1.20e−32", "−∞", "NaN", ""]);
   assert.deepEqual([0, 0.3, -0.3].map(signed), ["0", "+0.300", "−0.300"]);
-  assert.deepEqual([1.226, -0.226, 0.064, 0, -1e-4, null].map(percent), ["+123 %", "−23 %", "+6.4 %", "0 %", "−0.01 %", "–"]);
+  assert.deepEqual([1.226, -0.226, 0.064, 0, -1e-4, -1e-9, null].map(percent), ["+123 %", "−23 %", "+6.4 %", "0 %", "−0.01 %", "≈0 %", "–"]);
 });
 
 test("numbers that are shown as a sum come out", () => {

@@ -30,6 +30,7 @@ from ..tensor import Tensor
 from ..text import number, oneline
 from ..updated import is_meant_by
 from ..views.boxes import Diagram, diagram
+from ..views.brief import brief
 from ..views.looks import OVER, THROUGH, picture
 from ..views.one_layout import on_one_layout
 from .bundles import OTHER, REST, By
@@ -240,7 +241,7 @@ class Comparison(Derived, Drawing):
 
     def page(self, **_: Any) -> str:
         """All computations stepped together, and the table."""
-        drawn = self.diagrams()
+        drawn = list(map(brief, self.diagrams()))
         return comparison_page(self, self.titles, drawn, self.drawings(drawn))
 
     def svg(self, fold: bool | None = None, direction: Direction = "LR") -> str:

@@ -29,6 +29,7 @@ from ..tensor import Tensor
 from ..text import oneline
 from ..value import Value
 from ..views.boxes import Diagram, Wire, node_box, value_box
+from ..views.brief import brief_box
 from ..views.numbers import arrivals, slope_text
 from ..views.page_data import Arrays, Files, diagrams, page_data, view_data
 from .travels import page_of, travels
@@ -255,6 +256,7 @@ class Knobs:
                 node, own = graph.nodes[i], arriving[i]
                 made = box.id[0] == "n" and node.op is not None
                 again = node_box(graph, node, own) if made else value_box(graph, node, box.id, own)
+                again = brief_box(graph, node, again) if shown.brief else again
                 data["texts"].append([box.id, again.lines, again.below, again.tooltip])
         return data
 

@@ -56,6 +56,7 @@ class Wire:
     whole: tuple[Edge, ...] = ()  # of one repeat: the edges of all
     numbers: tuple[str, ...] = ()  # what goes back through it, if that is up to four numbers
     slope: str = ""  # between two single numbers: how much of what arrives is sent on
+    told: bool = False  # what it brings is said beside it, by the box where it arrives
 
     @cached_property
     def skip(self) -> bool:
@@ -127,6 +128,7 @@ class Diagram:
     boxes: tuple[Box, ...]
     wires: tuple[Wire, ...]
     elements: tuple[tuple[str, ...], ...]
+    brief: bool = False  # without the numbers of arrays (brief.py)
 
 
 def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
@@ -190,7 +192,8 @@ def diagram(graph: Computation, fold: bool | None = None) -> Diagram:
             starts[-1], way = f"v{node.id}", f"r{node.id}"
             elements[-1] = own, starts[-1], way
             boxes[starts[-1]] = value_box(graph, node, starts[-1], arrived)
-            wires[way] = Wire(way, own, starts[-1], value=node, numbers=arrived.total)
+            few = are_few(node.value)
+            wires[way] = Wire(way, own, starts[-1], value=node, numbers=arrived.total, told=few)
     if len(boxes) > LARGEST and fold is not False:
         raise ValueError(
             f"the picture would have {len(boxes):,} boxes; give parts of the computation names, "

@@ -43,7 +43,7 @@ from ..recorded.nodes import Computation
 from ..recorded.states import APPEARANCE, State, size_text
 from ..text import number, oneline
 from .boxes import Diagram, Wire
-from .numbers import are_few
+from .brief import longest_row
 from .repeats import SharesOf, repeat_of
 from .text_tree import cotangent_note, text_tree
 
@@ -113,7 +113,7 @@ def picture(
         )
         for w in wires
     ]
-    if diagram.folding or longest_row(diagram) > LONG:
+    if diagram.folding or diagram.brief or longest_row(diagram) > LONG:
         arrows = arranged(diagram, arrows)
     return Picture(
         boxes=diagram.boxes,
@@ -125,14 +125,6 @@ def picture(
         direction=direction,
         repeats={unit.id: repeat_of(diagram, unit, share) for unit in diagram.folding.units},
     )
-
-
-def longest_row(diagram: Diagram) -> int:
-    """How many boxes stand one after the other, at most."""
-    rows: dict[str, int] = {}
-    for wire in diagram.wires:  # in the order of their targets
-        rows[wire.target] = max(rows.get(wire.target, 0), rows.get(wire.source, 0) + 1)
-    return max(rows.values(), default=0)
 
 
 def arranged(diagram: Diagram, arrows: Sequence[Arrow]) -> list[Arrow]:
@@ -247,8 +239,8 @@ def gradient_look(wire: Wire, scale: Scale) -> Look:
         label = "≈0"
     hidden = [APPEARANCE[s].symbol for s in ORDER if s in wire.states and s is not state]
     label = ", ".join(filter(None, (label, *hidden)))
-    if wire.value is not None and are_few(wire.value.value):
-        label = ""  # its box says the same
+    if wire.told:
+        label = ""
     return replace(look, label=label, slope=wire.slope, amount=wire.magnitude)
 
 

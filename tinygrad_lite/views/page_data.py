@@ -28,6 +28,7 @@ from ..stepping.record import Passes, Record
 from ..stepping.steps import Step, chain, source_place
 from ..text import number, oneline, printable
 from .boxes import Diagram, Wire, diagram
+from .brief import ROW, brief, longest_row
 from .looks import gradient_look, picture
 
 LIMITS = (4096, 1024, 256, 64, 16)  # elements of an array that are stored, as room allows
@@ -300,7 +301,7 @@ def diagrams(graph: Computation) -> list[Diagram]:
     if not folded or len(graph) <= DRAWN:
         other = diagram(graph, not folded)
         shown += [other] if bool(other.folding) != folded else []
-    return shown
+    return [brief(one) if longest_row(one) > ROW else one for one in shown]
 
 
 def view_svg(shown: Diagram) -> str:
@@ -317,6 +318,7 @@ def view_data(shown: Diagram, scale: Scale | None = None) -> dict[str, Any]:
     samples = dict.fromkeys((shared.smallest, middle, shared.largest))
     return {
         "folded": bool(shown.folding),
+        "brief": shown.brief,
         "nodes": shown.elements,
         "wires": [
             wire_data(wire, shared, [numbers[e] for e in wire.edges]) for wire in shown.wires

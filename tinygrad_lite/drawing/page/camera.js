@@ -4,7 +4,7 @@ import { $, app, calm, held, root } from "./dom.js";
 import { palette } from "./values.js";
 import { picture, seen } from "./graph.js";
 
-const READABLE = 0.66, LARGEST = 3;  // zoom: letters of 11 points have 14.7 pixels at 1
+const READABLE = 0.75, EASY = 0.81, LARGEST = 3;  // zoom: letters of 11 points have 14.7 pixels at 1
 let zoom = 1, chosen = false, opened = false;
 
 const views = () => $("views");
@@ -16,14 +16,17 @@ export function isWide(pic) {
 
 /** The room that all that is seen takes, one below the other. */
 function extent() {
-  return { width: Math.max(...seen().map((pic) => pic.width)), height: seen().reduce((sum, pic) => sum + pic.height + 26 * Number(seen().length > 1), 0) };
+  return { width: Math.max(...seen().map((pic) => pic.width)), height: seen().reduce((sum, pic) => sum + pic.height, 0) };
 }
 
-/** The zoom at which all is seen, or else at which it can be read. */
+/** The width that there is for pictures: beside each of several stands its title. */
+const across = () => views().clientWidth - 16 - (document.querySelector(".side")?.getBoundingClientRect().width ?? 0);
+
+/** The zoom at which all is seen, or else the whole width, or else at which it can be read. */
 function fitting() {
-  const { width, height } = extent(), room = views();
-  const whole = Math.min((room.clientWidth - (held.data.sides ? 72 : 20)) / width, (room.clientHeight - 12) / height);
-  return whole >= READABLE ? Math.min(whole, 1.15) : Math.max(READABLE + 0.06, Math.min(whole, 1));
+  const { width, height } = extent(), wide = across() / width;
+  const whole = Math.min(wide, (views().clientHeight - 12) / height);
+  return Math.min([whole, wide].find((to) => to >= READABLE) ?? EASY, 1.15);
 }
 
 /** The height of the graph's pane, where nobody has chosen one: what the picture takes at the full
@@ -32,10 +35,10 @@ function settle() {
   const pic = extent(), wide = isWide(pic) || Boolean(held.data.sides);
   root.dataset.layout = wide ? "wide" : "tall";
   if (chosen || !wide) return;
-  const across = Math.min(1.15, Math.max(READABLE + 0.06, (root.clientWidth - (held.data.sides ? 76 : 24)) / pic.width));
+  const scale = Math.min(1.15, Math.max(EASY, across() / pic.width));
   const rest = root.clientHeight - $("main").offsetTop;
   const legend = $("legend").offsetHeight || 28;
-  const height = Math.min(Math.max(pic.height * across + 56 + legend, 190), rest * (held.data.sides ? 0.6 : 0.5));
+  const height = Math.min(Math.max(pic.height * scale + 56 + legend, 190), rest * (held.data.sides ? 0.64 : 0.5));
   $("main").style.setProperty("--graph", `${Math.round(height)}px`);
 }
 

@@ -145,8 +145,10 @@ export function startCompare() {
   if (!held.data.sides) return;
   root.dataset.compare = "yes";
   $("compare").hidden = false;
+  const long = held.data.sides.some((side) => side.output.length > 3) ? "long" : "";
+  root.style.setProperty("--side", long ? "5rem" : "2.8rem");
   pictures.forEach((pic, k) => {
-    pic.holder.prepend(make("h2", "side", held.data.sides[k].output));
+    pic.holder.prepend(make("h2", `side ${long}`, held.data.sides[k].output));
     const rowAt = (event) => {
       const node = pic.nodeOf.get(event.target.closest(".node"));
       const i = held.data.rows.findIndex((row) => row.sides[k].node === node);

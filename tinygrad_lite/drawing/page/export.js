@@ -26,7 +26,8 @@ function standalone(all = false) {
   copy.setAttribute("width", String(Math.round(width)));
   copy.setAttribute("height", String(Math.round(height)));
   copy.setAttribute("role", "img");
-  const paper = shape("rect", { width: "100%", height: "100%", fill: style.getPropertyValue("--card").trim() });
+  const { x, y } = svg.viewBox.baseVal;
+  const paper = shape("rect", { x, y, width: "100%", height: "100%", fill: style.getPropertyValue("--card").trim() });
   copy.insertBefore(paper, copy.querySelector("g"));
   copy.querySelector(".dots")?.remove();
   return copy;

@@ -71,21 +71,32 @@ export function shortened(line, by) {
   return [...split(piece, Math.min(0.9, by / length)), ...rest.slice(4)];
 }
 
-function pieceLength(p) {
-  let sum = 0, before = p[0];
-  for (let k = 1; k <= 8; k++) {
+/** Points along a cubic piece. */
+function pointsOn(p) {
+  return [...Array(9).keys()].map((k) => {
     const t = k / 8, u = 1 - t;
-    const here = [0, 1].map((i) => u * u * u * p[0][i] + 3 * u * u * t * p[1][i] + 3 * u * t * t * p[2][i] + t * t * t * p[3][i]);
-    sum += distance(before, here);
-    before = here;
-  }
-  return sum;
+    return [0, 1].map((i) => u * u * u * p[0][i] + 3 * u * u * t * p[1][i] + 3 * u * t * t * p[2][i] + t * t * t * p[3][i]);
+  });
+}
+
+function pieceLength(p) {
+  const along = pointsOn(p);
+  return along.slice(1).reduce((sum, here, k) => sum + distance(along[k], here), 0);
+}
+
+function pieces(line) {
+  const found = [];
+  for (let i = 0; i + 3 < line.length; i += 3) found.push(line.slice(i, i + 4));
+  return found;
+}
+
+/** Points along a line. */
+export function pointsAlong(line) {
+  return pieces(line).flatMap(pointsOn);
 }
 
 export function lineLength(line) {
-  let sum = 0;
-  for (let i = 0; i + 3 < line.length; i += 3) sum += pieceLength(line.slice(i, i + 4));
-  return sum;
+  return pieces(line).reduce((sum, piece) => sum + pieceLength(piece), 0);
 }
 
 /** An arrowhead with its tip where the line begins, for a width; and how long it is. */

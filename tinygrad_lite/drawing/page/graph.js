@@ -2,7 +2,7 @@
 // that were laid out for them: thin and grey, the way of the values, where no gradient has passed,
 // and over that, once one has, the trail that it left, the way of the gradient.
 import { $, app, held, make, shape } from "./dom.js";
-import { bar, distance, extended, head, lineLength, pathText, points, shortened, turned } from "./geometry.js";
+import { bar, distance, extended, head, lineLength, pathText, points, pointsAlong, shortened, turned } from "./geometry.js";
 import { decimalsFor, fixed, percent } from "./numbers.js";
 import { goToNext, nodeWords } from "./step.js";
 import { arrayOf } from "./values.js";
@@ -10,6 +10,7 @@ import { firstSteps, parametersOf, passed, shareOf } from "./timeline.js";
 
 const atFirst = held.data;
 const BUNDLE = 64;  // what fades as one: each element costs a browser 10 μs and more
+const AROUND = 5;  // a picture, in points
 const GREYS = ["#6B7785", "#5B6775"];  // of what stands beside an arrow in smaller letters
 
 /** The data that a picture shows: of a comparison, those of its side. */
@@ -102,7 +103,7 @@ function paint(wire, { width, label, state, negative, off, slope = "" }) {
     parts.slope.setAttribute("y", wire.aside.y);
     parts.slope.setAttribute("text-anchor", wire.aside.anchor);
   }
-  const place = wire.anchor ?? beside(line);
+  const place = wire.anchor ?? above(line);
   parts.text.setAttribute("text-anchor", place.anchor);
   parts.text.replaceChildren(...label.split("\n").filter(Boolean).map((row, i) => {
     const span = shape("tspan", { x: place.x, y: place.y + 11 * i });
@@ -111,7 +112,7 @@ function paint(wire, { width, label, state, negative, off, slope = "" }) {
   }));
 }
 
-function beside(line) {
+function above(line) {
   const [x, y] = shortened(line, lineLength(line) * 0.45)[0];
   return { x, y: y - 6, anchor: "middle" };
 }
@@ -133,11 +134,11 @@ function bundled(parts, layer, className) {
 function build(holder, v) {
   const svg = holder.querySelector("svg"), view = held.data.views[v];
   holder.hidden = false;  // so that boxes have a size
-  const size = svg.viewBox.baseVal;
   svg.removeAttribute("width");
   svg.removeAttribute("height");
   svg.setAttribute("role", "group");
   svg.querySelector(":scope > rect")?.remove();
+  const extent = svg.getBBox();
   const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, g]));
   const main = [...byId.values()][0]?.parentNode ?? svg;
   const wires = view.wires.map((wire) => wireOf(wire, byId)).filter(Boolean);
@@ -145,7 +146,7 @@ function build(holder, v) {
   const names = svg.querySelector(".names");
   const bands = shape("g", { class: "bands" }), notes = shape("g", { class: "notes", "aria-hidden": "true" }), dots = shape("g", { class: "dots" });
   const pic = { holder, svg, main, bands, notes, dots, byId, wires, boxes, folded: view.folded, index: v, lit: [], onpath: [],
-    width: size.width * 4 / 3, height: size.height * 4 / 3, nodes: [], nodeOf: new Map(), wireOfEdge: new Map(), wireOfNode: new Map(), quiet: null, to: null, fro: null, trails: null, placed: null };
+    extent, width: 0, height: 0, nodes: [], nodeOf: new Map(), wireOfEdge: new Map(), wireOfNode: new Map(), quiet: null, to: null, fro: null, trails: null, placed: null };
   Object.assign(pic, { rects: boxes.map((box) => box.getBBox()), bounds: main.getBBox() });
   renumber(pic);
   const timed = (list, of) => list.map((one) => ({ of: one, element: of(one), ...pic.when(one) }));
@@ -253,7 +254,20 @@ export function pick(nodes, element, node) {
   else goToNext((s) => s.values.some((v) => v[0] === node));
 }
 
+/** Pictures without the margin around them, as large as letters of 11 points are; in several, what
+ * stands at one place keeps it. */
+function crop(some) {
+  const left = Math.min(...some.map(({ extent }) => extent.x)) - AROUND;
+  const right = Math.max(...some.map(({ extent }) => extent.x + extent.width)) + AROUND;
+  for (const pic of some) {
+    const { y, height } = pic.extent, high = height + 2 * AROUND;
+    pic.svg.setAttribute("viewBox", `${left} ${y - AROUND} ${right - left} ${high}`);
+    Object.assign(pic, { width: (right - left) * 4 / 3, height: high * 4 / 3 });
+  }
+}
+
 export const pictures = [...document.querySelectorAll(".view")].slice(0, held.data.views.length).map(build);
+(held.data.sides ? [pictures] : pictures.map((pic) => [pic])).forEach(crop);
 
 export function picture() {
   return pictures[held.view];
@@ -331,18 +345,18 @@ export function light(pic, step) {
 }
 
 /** Beside a value that had received something before: what it had, what this step adds, and the
- * sum, where those are few numbers. */
+ * sum, where those are few numbers and do not stand in the box. */
 function callouts(pic, step) {
   pic.notes.replaceChildren();
   if (step?.way !== "backward" || step.outline || held.layer === "flow") return;
   for (const send of step.sends) {
     const { had } = send, box = pic.nodes[send.to]?.at(-1);
-    if (had === null || !box || pic.gradients.some((one) => one.box === box) || ![had, send.array, send.soFar].every((i) => isFew(arrayOf(i)))) continue;
+    if (had === null || !box || (!viewOf(pic).brief && pic.gradients.some((one) => one.box === box)) || ![had, send.array, send.soFar].every((i) => isFew(arrayOf(i)))) continue;
     const most = Math.max(...[had, send.array, send.soFar].flatMap((i) => arrayOf(i).data.map(Math.abs)));
     const rows = [["had", had], ["now", send.array], ["sum", send.soFar]];
     const texts = rows.map(([name, i]) => [name, arrayOf(i).data.map((x) => fixed(x, Math.min(2, decimalsFor(most)))).join("  ")]);
     const { x, y, width, height } = box.getBBox(), wide = 34 + 5.6 * Math.max(...texts.map(([, text]) => text.length));
-    const [left, top] = freePlace(pic, { x, y, width, height }, wide, 45);
+    const [left, top] = freePlace(pic, { x, y, width, height }, wide, 45, beside(pic, send.to));
     const lead = top > y ? `M${x + width / 2},${y + height}V${top}` : `M${x + width / 2},${y}V${top + 45}`;
     const note = shape("g", { class: "callout" }, shape("path", { class: "lead", d: lead }), shape("rect", { x: left, y: top, width: wide, height: 45, rx: 4 }),
       shape("path", { d: `M${left + 5},${top + 30}H${left + wide - 5}` }));
@@ -356,16 +370,24 @@ function callouts(pic, step) {
   }
 }
 
-/** Where a note beside a box hides no other box: its left and top, above or below the box, as near
- * as may be. */
-/** @type {(pic: any, box: any, wide: number, high: number) => number[]} */
-function freePlace(pic, box, wide, high) {
+/** What lies beside a box: its arrows, and what is written at them. */
+function beside(pic, node) {
+  const { edges } = held.data, ways = edges.flatMap(([source, target], i) => (source === node || target === node ? [pic.wireOfEdge.get(i)] : []));
+  const wires = [...new Set([...ways, pic.wireOfNode.get(node)])].filter((wire) => wire?.line);
+  const labels = wires.filter((wire) => wire.parts.text.textContent).map((wire) => wire.parts.text.getBBox());
+  return [...labels, ...wires.flatMap((wire) => pointsAlong(wire.line)).map(([x, y]) => ({ x: x - 4, y: y - 4, width: 8, height: 8 }))];
+}
+
+/** Where a note beside a box hides no other box, and nothing of `more`: its left and top, above or
+ * below the box, as near as may be. */
+/** @type {(pic: any, box: any, wide: number, high: number, more: any[]) => number[]} */
+function freePlace(pic, box, wide, high, more) {
   const middle = box.x + box.width / 2 - wide / 2, { y, height } = pic.bounds;
   const tops = [8, 24, 44, 68, 96].flatMap((away) => [box.y + box.height + away, box.y - away - high]);
   const places = tops.filter((top) => top >= y - 4 && top + high <= y + height + 30)
-    .flatMap((top) => [0, -0.35, 0.35].map((aside) => [middle + aside * wide, top]));
+    .flatMap((top) => [0, -0.12, 0.12, -0.24, 0.24, -0.36, 0.36, -0.48, 0.48].map((aside) => [middle + aside * wide, top]));
   const both = (low, size, other, length) => Math.max(0, Math.min(low + size, other + length) - Math.max(low, other));
-  const hidden = (/** @type {number[]} */ [left, top]) => pic.rects.reduce((sum, r) => sum + both(left, wide, r.x, r.width) * both(top, high, r.y, r.height), 0);
+  const hidden = (/** @type {number[]} */ [left, top]) => [...pic.rects, ...more].reduce((sum, r) => sum + both(left, wide, r.x, r.width) * both(top, high, r.y, r.height), 0);
   return places.find((place) => hidden(place) === 0) ?? places.reduce((best, place) => (hidden(place) < hidden(best) ? place : best), [middle, tops[0]]);
 }
 

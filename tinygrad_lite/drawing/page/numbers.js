@@ -40,7 +40,8 @@ export function minus(text) {
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   const x = share * 100, size = Math.abs(x);
-  if (size < 0.05) return x === 0 ? "0 %" : `${x < 0 ? "−" : "+"}${size < 5e-4 ? "0.0" : size.toFixed(2)} %`;
+  if (size < 5e-4) return x === 0 ? "0 %" : "≈0 %";
+  if (size < 0.05) return `${x < 0 ? "−" : "+"}${size.toFixed(2)} %`;
   return `${x < 0 ? "−" : "+"}${size >= 10 ? Math.round(size) : size.toFixed(1)} %`;
 }
 
