@@ -1044,6 +1044,30 @@ def test_stopped_and_ablated_stand_side_by_side_under_two_losses(compared):
                 assert f"{size:#.3g}".rstrip(".") in told
 
 
+@pytest.mark.parametrize("n", [3, 4])
+def test_more_than_two_are_compared(shown, n):
+    F, G, t = skip_networks(34)
+    closed = tl.replay(G, {"b3": t["b3"].data + 20})
+    some = [F, G, closed, tl.replay(G, ablate=["f3"])][:n]
+    page = shown(tl.compare(*some, gradient=np.ones(4)), "#19")
+    assert all(lit(page, side) for side in range(n))  # W2 @ z, in each
+    page.run("document.querySelector('tr[data-row=\"0\"]').onmouseenter()")
+    marked = page.run("return [...document.querySelectorAll('.node.twin')].map((e) => e.ariaLabel)")
+    assert [label.split(",")[0] for label in marked] == ["W1"] * n
+    header = "[...document.querySelectorAll('.compared thead button')]"
+    titles = page.run(f"return {header}.map((b) => b.innerText)")
+    column = [title for title in titles if title.startswith("|∂")][-1]
+    page.run(f"{header}.find((b) => b.innerText === arguments[0]).click()", column)
+    cells = page.run(
+        "return [...document.querySelectorAll('.compared tbody tr')]"
+        ".map((row) => row.cells[arguments[0]].innerText)",
+        n,
+    )
+    sizes = [float(text.split()[0].replace("−", "-")) for text in cells]
+    assert sizes == sorted(sizes, reverse=True)
+    assert not page.problems()
+
+
 # Other files, and other readers
 
 
@@ -1105,6 +1129,59 @@ def test_printed_the_graph_is_whole_and_nothing_is_pressed(shown, G):
         assert whole[2] == "visible"
     finally:
         page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_printed_a_comparison_keeps_its_table(compared):
+    page = compared
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    set_size(page, 720, 1000)  # a sheet of paper between its margins
+    try:
+        seen, wide = page.run("""
+          const names = [...document.querySelectorAll(".compared tbody button")];
+          return [names.filter((b) => b.getBoundingClientRect().width > 0).map((b) => b.innerText),
+            document.documentElement.scrollWidth];
+        """)
+        assert seen == ["W1", "b1", "W2", "b2", "W3", "b3"]
+        assert wide <= 720
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_paper_is_light(shown, G):
+    page = shown(steps(G), "#14").press("d")
+    theme = "return document.documentElement.dataset.theme"
+    before = page.run(theme)
+    if before == "light":
+        page.press("d")
+    page.run("""
+      const seen = window.seen = [];
+      const look = () => seen.push(document.documentElement.dataset.theme);
+      addEventListener("beforeprint", look);
+      addEventListener("afterprint", look);
+    """)
+    page.browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert page.run("return window.seen") == ["light", "dark"]
+
+
+def test_on_a_phone_the_controls_are_one_row_and_the_step_is_first(shown, G):
+    page = shown(steps(G), "#14")
+    set_size(page, 375, 844)
+    try:
+        page.open("#14")
+        tops = page.run(
+            "return [...document.querySelectorAll('header button')].filter((b) => b.offsetParent)"
+            ".map((b) => b.getBoundingClientRect().top)"
+        )
+        assert len(tops) == 9
+        assert len(set(tops)) == 1
+        panes = page.run(
+            "return ['step', 'graph', 'paths', 'source'].map((name) =>"
+            "document.querySelector(`.pane.${name}`).getBoundingClientRect().top)"
+        )
+        assert panes == sorted(panes)
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def axe():

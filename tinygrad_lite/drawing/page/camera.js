@@ -1,6 +1,6 @@
 // Where one looks: the size of the graph and the part of it that is seen, and how the page is laid
 // out around it: graphs that are wide on top across the full width, tall ones beside.
-import { $, app, calm, held, root } from "./dom.js";
+import { $, app, calm, held, phone, root } from "./dom.js";
 import { palette } from "./values.js";
 import { picture, seen } from "./graph.js";
 
@@ -34,11 +34,12 @@ function fitting() {
 function settle() {
   const pic = extent(), wide = isWide(pic) || Boolean(held.data.sides);
   root.dataset.layout = wide ? "wide" : "tall";
-  if (chosen || !wide) return;
+  if (chosen || !(wide || phone.matches)) return;
   const scale = Math.min(1.15, Math.max(EASY, across() / pic.width));
   const rest = root.clientHeight - $("main").offsetTop;
   const legend = $("legend").offsetHeight || 28;
-  const height = Math.min(Math.max(pic.height * scale + 56 + legend, 190), rest * (held.data.sides ? 0.64 : 0.5));
+  const most = phone.matches ? 0.44 * innerHeight : rest * (held.data.sides ? 0.64 : 0.5);
+  const height = Math.min(Math.max(pic.height * scale + 56 + (phone.matches ? 0 : legend), 190), most);
   $("main").style.setProperty("--graph", `${Math.round(height)}px`);
 }
 

@@ -16,7 +16,8 @@ function columns() {
   /** @type {[string, ((row: any) => any) | null, (row: any) => any][]} */
   const list = [["parameter", (row) => row.name, (row) => row.name]];
   titles.forEach((title, i) => list.push([`|∂${title}|`, (row) => sizeOf(row.sides[i].norm), (row) => sizeText(row.sides[i])]));
-  list.push(["length (log)", (row) => sizeOf(row.sides[row.sides.length - 1].norm), dots]);
+  const ends = `○ ${titles[0]} ● ${titles[titles.length - 1]}`;
+  list.push([`length (log)${ends.length < 16 ? ` ${ends}` : ""}`, (row) => sizeOf(row.sides[row.sides.length - 1].norm), dots]);
   for (let i = 1; i < titles.length; i++) {
     list.push([`${titles[i]} / ${titles[0]}`, (row) => ratio(row, i), (row) => (Number.isFinite(ratio(row, i)) ? `×${number(ratio(row, i))}` : "–")]);
     const what = own ? `${titles[i]}: ${titles[0]} has it too, only in ${titles[i]}` : `${titles[i]}: shares`;
@@ -46,7 +47,13 @@ function dots(row) {
   const known = row.sides.map((side) => side.norm).map((x) => (typeof x === "number" && x > 0 ? at(x) : null));
   const there = known.filter((x) => x !== null);
   if (there.length > 1) svg.append(shape("path", { class: "rule", d: `M${Math.min(...there)},9H${Math.max(...there)}` }));
-  known.forEach((x, i) => { if (x !== null) svg.append(shape("circle", { cx: x, cy: 9, r: 4, class: i === known.length - 1 ? "last" : "" })); });
+  known.forEach((x, i) => {
+    if (x === null) return;
+    const dot = shape("circle", { cx: x, cy: 9, r: 4, class: i === known.length - 1 ? "last" : i ? "between" : "" }), title = shape("title");
+    title.textContent = `${held.data.sides[i].output}: ${number(row.sides[i].norm)}`;
+    dot.append(title);
+    svg.append(dot);
+  });
   return svg;
 }
 

@@ -329,9 +329,18 @@ function place(i, sizes) {
   return at.join(", ");
 }
 
+/** All that is changed, in words. */
+function changeWords() {
+  const { data, stop, ablate } = held.changes, name = (node) => offer.leaves.find((x) => x.node === Number(node)).name;
+  const leaves = Object.entries(data).map(([node, { times = 1, add = 0, set = [] }]) => name(node) + (times === 1 ? "" : ` × ${number(times)}`)
+    + (add ? ` ${add < 0 ? "−" : "+"} ${number(Math.abs(add))}` : "") + (set.length ? `, ${set.length} set` : ""));
+  const cuts = (list, word) => list.map((use) => `${offer.branches.find((b) => key(b) === key(use))?.[2]} ${word}`);
+  return [...leaves, ...cuts(stop, "stopped"), ...cuts(ablate, "ablated")];
+}
+
 function drawTold() {
   const box = $("live"), wrt = fromBase(target()), travel = held.data.travels[wrt];
-  const parts = [];
+  const parts = changeWords();
   if (travel) {
     parts.push(`|∂${held.data.output}/∂${travel.name}| = ${number(travel.norm)}`);
     if (!travel.classes && travel.rows.length > 1) parts.push(...travel.rows.slice(0, 3).map((row) => `${row.skip ? "skip" : "through"} ${percent(row.share)}`));
@@ -403,7 +412,7 @@ export function startLive() {
 
 app.on(["at", "view", "wrt"], more);
 app.on(["data", "changes", "history", "knob", "how", "asking"], drawStrip);
-app.on(["rate", "took", "asking", "warning", "wrt"], () => { if (held.served) drawTold(); });
+app.on(["rate", "took", "asking", "warning", "wrt", "changes"], () => { if (held.served) drawTold(); });
 let sweptFor = "";
 app.on(["knob", "how", "wrt", "changes"], () => {
   if (!held.served) return;

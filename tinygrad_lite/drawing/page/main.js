@@ -170,8 +170,13 @@ function listen() {
   addEventListener("hashchange", fromHash);
   dark.addEventListener("change", () => app.update({ theme: dark.matches ? "dark" : "light" }));
   phone.addEventListener("change", refit);
-  addEventListener("beforeprint", () => { root.dataset.printed = "yes"; });
-  addEventListener("afterprint", () => { delete root.dataset.printed; });
+  // Paper is light.
+  let screen = held.theme;
+  addEventListener("beforeprint", () => {
+    screen = held.theme;
+    app.update({ theme: "light" });
+  });
+  addEventListener("afterprint", () => app.update({ theme: screen }));
 }
 
 app.on(["theme"], () => {
