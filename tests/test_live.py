@@ -546,6 +546,25 @@ def test_a_deep_net_is_answered_without_a_layout(monkeypatch):
     assert sum("outline" not in step for step in answer["steps"]) == 1
 
 
+@pytest.mark.parametrize("blocks", [4, 50])  # folded when asked, and by itself
+def test_folded_boxes_follow_or_say_that_they_do_not(blocks):
+    y, _, _ = deep_net(blocks, skip=True)
+    y.backward()
+    knobs, x = Knobs(steps(y)), node_named(y, "x")
+    view = next(i for i, shown in enumerate(knobs.drawn) if shown.folding)
+    answer = ask(knobs, kind="change", data={x.id: {"add": 1}}, view=view)
+    now = diagrams(graph(replay(y, {"x": x.value + 1}), np.ones(())))[view]
+    wanted = {box.id: [list(box.lines), list(box.below)] for box in now.boxes}
+    assert {id: [lines, below] for id, lines, below, _ in answer["views"][0]["texts"]} == wanted
+    before = {box.id: [list(box.lines), list(box.below)] for box in knobs.drawn[view].boxes}
+    assert wanted != before
+    assert "folded" not in answer["warning"]
+    (skip, *_) = (edge for edge in knobs.graph.edges if edge.skip)
+    answer = ask(knobs, kind="change", ablate=[[skip.target, skip.slot]], view=view)
+    assert not answer["views"][0]["texts"]
+    assert "folded boxes say no numbers" in answer["warning"]
+
+
 def test_a_browser_is_opened_where_there_is_a_screen(monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)

@@ -28,7 +28,7 @@ from ..stepping.record import Passes
 from ..tensor import Tensor
 from ..text import oneline
 from ..value import Value
-from ..views.boxes import Diagram, Wire, node_box, value_box
+from ..views.boxes import Diagram, Wire, diagram, node_box, value_box
 from ..views.brief import brief_box
 from ..views.numbers import arrivals, slope_text
 from ..views.page_data import Arrays, Files, diagrams, page_data, view_data
@@ -172,6 +172,8 @@ class Knobs:
         ends = [back[wanted]] if wanted in back else []
         at = min(max(int(question.get("at", len(steps))), 0), len(steps))
         found = travels(graph, ends)
+        if not view["texts"]:
+            warning = f"{warning} The folded boxes say no numbers now; unfolded they do.".strip()
         data = page_data(steps, arrays, self.files, [view], found, only=at)
         return {
             **data,
@@ -251,6 +253,8 @@ class Knobs:
             data["wires"].append([wire.id, [], None, 0, 0, "", state, 0, wire.source, wire.target])
         data["nodes"] = [() if i is None else shown.elements[i] for i in base]
         data["texts"] = []
+        if shown.folding:
+            data["texts"] = self.folded_texts(shown, graph, base)
         for box in () if shown.folding else shown.boxes:
             if box.kind != "constant" and (i := back.get(int(box.id[1:]))) is not None:
                 node, own = graph.nodes[i], arriving[i]
@@ -259,6 +263,18 @@ class Knobs:
                 again = brief_box(graph, node, again) if shown.brief else again
                 data["texts"].append([box.id, again.lines, again.below, again.tooltip])
         return data
+
+    def folded_texts(
+        self, shown: Diagram, graph: Computation, base: Sequence[int | None]
+    ) -> list[Any]:
+        """What stands in the boxes of a folded picture now; nothing where other ops are computed,
+        as what repeats is then not the same."""
+        if list(base) != list(range(len(self.graph))):
+            return []
+        again = diagram(graph, None if shown is self.drawn[0] else True)
+        if [box.id for box in again.boxes] != [box.id for box in shown.boxes]:
+            return []
+        return [[box.id, box.lines, box.below, box.tooltip] for box in again.boxes]
 
     def sweep(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """How long the gradient to a parameter is, and the parts of its paths, as one knob turns;

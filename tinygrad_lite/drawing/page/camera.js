@@ -29,11 +29,12 @@ function fitting() {
   return Math.min([whole, wide].find((to) => to >= READABLE) ?? EASY, 1.15);
 }
 
-/** The height of the graph's pane, where nobody has chosen one: what the picture takes at the full
- * width, within what the rest of the page leaves. */
+/** The width of a tall graph's pane, and the height of a wide one's, where nobody has chosen one:
+ * what the picture takes, within what the rest of the page leaves. */
 function settle() {
   const pic = extent(), wide = isWide(pic) || Boolean(held.data.sides);
   root.dataset.layout = wide ? "wide" : "tall";
+  $("main").style.setProperty("--beside", `${Math.min(root.clientWidth * 0.55, Math.max(root.clientWidth * 0.4, pic.width * EASY + 40))}px`);
   if (chosen || !(wide || phone.matches)) return;
   const scale = Math.min(1.15, Math.max(EASY, across() / pic.width));
   const rest = root.clientHeight - $("main").offsetTop;

@@ -138,9 +138,10 @@ function build(holder, v) {
   svg.removeAttribute("height");
   svg.setAttribute("role", "group");
   svg.querySelector(":scope > rect")?.remove();
-  const extent = svg.getBBox();
+  const extent = svg.getBBox(), around = [...svg.querySelectorAll(":scope > :not(title, desc, style)")];
   const byId = new Map([...svg.querySelectorAll("g[id]")].map((g) => [g.id, g]));
   const main = [...byId.values()][0]?.parentNode ?? svg;
+  for (const element of around) if (element !== main) element.classList.add("around");
   const wires = view.wires.map((wire) => wireOf(wire, byId)).filter(Boolean);
   const boxes = [...new Set(view.nodes.flat())].map((id) => byId.get(id)).filter((g) => g && !g.classList.contains("edge"));
   const names = svg.querySelector(".names");
@@ -194,6 +195,7 @@ function showGradients(pic, step) {
   }
   // A server's answers have other numbers than those that stand in the boxes.
   const texts = viewOf(pic).texts;
+  pic.svg.classList.toggle("dated", held.data !== atFirst && !held.data.sides);
   pic.svg.classList.toggle("changed", held.data !== atFirst && !held.data.sides && !texts?.length);
   if (held.data !== atFirst && !held.data.sides) for (const wire of pic.wires) for (const one of [wire.quiet, wire.trail]) one?.querySelector("title")?.remove();
   for (const [id, lines, below, tooltip] of texts ?? []) {

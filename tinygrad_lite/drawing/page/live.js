@@ -349,6 +349,7 @@ function drawTold() {
   if (held.asking) parts.push("computing: what you see is from before");
   else if (held.took !== null) parts.push(`${Math.round(held.took)} ms${held.rate && held.rate > 0.2 ? `, ${held.rate >= 10 ? Math.round(held.rate) : held.rate.toFixed(1)} a second` : ""}`);
   if (held.warning) parts.push(held.warning);
+  if (held.data !== first && document.querySelector(".view:not([hidden]) .around")) parts.push("the faded curves are those of the script");
   box.querySelector(".told").textContent = parts.join(" · ");
   document.documentElement.toggleAttribute("data-stale", held.asking);
 }
