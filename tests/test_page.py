@@ -17,6 +17,7 @@ from nets import deep_net, skip_networks
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, scope, sigmoid, source_lines, steps, tanh
 from tinygrad_lite.drawing.page import LARGEST, embed_json
+from tinygrad_lite.insight.travels import travels
 from tinygrad_lite.views import page_data
 from tinygrad_lite.views.boxes import diagram
 
@@ -278,6 +279,60 @@ def test_paths_are_grouped_where_they_cannot_be_listed(shown):
     page = shown(steps(y), "#1").press("p")
     assert f"{2**60:.3g} paths" in page.text(".choice")
     assert "grouped" in page.text("#travel")
+
+
+def without_skips(layers):
+    """A computation of 2**layers paths that enter a scope at each layer, and no skip."""
+    h = Tensor(0.7, requires_grad=True, name="x")
+    for i in range(layers):
+        with scope(f"a{i}"):
+            a = tanh(h)
+        with scope(f"b{i}"):
+            b = tl.sin(h)
+        h = a * b
+    return h
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_class_passes_what_its_paths_pass(skips):
+    y = deep_net(5, True)[0] if skips else without_skips(4)
+    y.backward()
+    graph = steps(y).graph
+    x = next(n for n in graph if n.name == "x")
+    index = {(e.target, e.slot): i for i, e in enumerate(graph.edges)}
+    expected = {}
+    for path in tl.paths(y, x.tensor):
+        n = sum(edge.skip for edge in path.edges)
+        over = f"over {n} skip{'s' * (n != 1)}"
+        way = over if skips else f"through {' → '.join(path.scopes)}"
+        expected.setdefault(way, set()).update(index[e.target, e.slot] for e in path.edges)
+    rows = travels(graph, [x.id])[x.id]["rows"]
+    told = {row["way"]: set(row["edges"]) for row in rows if row["way"] != "all other paths"}
+    assert len(told) == (6 if skips else 11)
+    assert told == {way: expected[way] for way in told}
+
+
+def test_a_class_of_paths_is_lit(shown):
+    y = deep_net(5, True)[0]
+    y.backward()
+    page = shown(steps(y), "#1")
+    page.run("""
+      const select = document.querySelector("#travel select");
+      select.value = [...select.options].find((o) => o.text === "x").value;
+      select.onchange();
+      const rows = [...document.querySelectorAll(".rowpath")];
+      rows.find((b) => b.innerText.includes("over 5 skips")).click();
+    """)
+    nodes, band, dimmed = page.run("""
+      const svg = document.querySelector(".view:not([hidden]) svg");
+      return [".node.onpath", ".bands path", ".node:not(.onpath)"]
+        .map((what) => svg.querySelectorAll(what).length);
+    """)
+    assert nodes == 7  # x, five sums, and the sum of all
+    assert band == 6
+    assert dimmed > 10
+    page.press("p")  # behind the last class, none
+    assert page.run("return document.querySelectorAll('.bands path').length") == 0
 
 
 def test_the_last_step_shows_all_gradients(shown, G):

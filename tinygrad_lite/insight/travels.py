@@ -7,7 +7,8 @@ already: a parameter costs one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,8 +22,9 @@ from ..recorded.outcome import Receipt, shares_of, start_receipt
 from ..recorded.trace import Trace, coherence
 from ..stepping.record import Passes
 from ..text import oneline
+from ..value import Value
 from ..views.page_data import Travels, steps_page
-from .bundles import REST, bundles_at
+from .bundles import REST, Named, bundles_at, key_of_step
 from .formulas import LATEX, TEXT, Chain, Factor, Omitted, Quotient, Sum, Term
 from .jacobians import edge_shares
 from .routes import Routes
@@ -71,7 +73,7 @@ def travel(graph: Computation, end: Node) -> dict[str, Any]:
     if total <= PATHS:
         rows, parts = path_rows(graph, traced, end, chain, numbers)
     else:
-        rows, parts = class_rows(graph, traced, end)
+        rows, parts = class_rows(graph, traced, end, numbers)
     sizes = list(map(norm, parts))
     shares, remark = shares_of(parts, sizes, end.gradient, end.outcome, "parts", graph.names)
     for row, size, share in zip(rows, sizes, shares, strict=True):
@@ -139,21 +141,62 @@ def lengths(graph: Computation, start: Receipt, last: Stride) -> Iterator[list[A
         yield [number(norm(step.part)), str(op.symbol if op else ""), slope]
 
 
-def class_rows(graph: Computation, traced: Trace, end: Node) -> Rows:
+def class_rows(graph: Computation, traced: Trace, end: Node, numbers: dict[Use, int]) -> Rows:
     """A row for each class of paths, by the number of skips on them, or by the scopes that they
-    enter where there is no skip; and what each carries."""
+    enter where there is no skip, with the edges that its paths pass; and what each carries."""
     inside = {node.id for node in graph if node.tensor in traced.within}
     skips = any(e.skip for e in graph.edges if e.target in inside and e.source in inside)
-    bundle = bundles_at({end.tensor}, traced, "skips" if skips else "scope", PATHS)[0][end.tensor]
+    by: Named = "skips" if skips else "scope"
+    bundle = bundles_at({end.tensor}, traced, by, PATHS)[0][end.tensor]
     found = sorted(
         zip(bundle.keys, bundle.counts, bundle.parts, strict=True),
         key=lambda row: (isinstance(row[0], str), row[0] if skips and row[0] != "other" else 0),
     )
-    rows = [
-        {"way": class_name(key, skips), "count": f"{count:,}" if count < 1e15 else f"{count:.3g}"}
-        for key, count, _ in found
-    ]
+    uses = [use for use, i in numbers.items() if graph.edges[i].contribution is not None]
+    steps = {
+        (target, slot): key_of_step(by, traced, target, slot)
+        for target, slot in uses
+        if target in traced.within and target.inputs[slot] in traced.within
+    }
+    rows: list[dict[str, Any]] = []
+    for key, count, _ in found:
+        text = f"{count:,}" if count < 1e15 else f"{count:.3g}"
+        rows.append({"way": class_name(key, skips), "count": text})
+        if key is not REST and key != "other":
+            parts: Sequence[Any] = (
+                (1,) * key if skips else [(name,) for name in reversed(key or ())]
+            )
+            passed = uses_of_class(traced.output, end.tensor, steps, parts)
+            rows[-1]["edges"] = sorted(numbers[use] for use in passed)
     return rows, [part for _, _, part in found]
+
+
+def uses_of_class(
+    output: Value, end: Value, steps: Mapping[Use, Any], parts: Sequence[Any]
+) -> Iterator[Use]:
+    """The uses that paths from the output back to `end` pass whose steps add up to `parts`.
+
+    `steps` say what each use adds, oldest first: one part, or nothing. A value is reached with so
+    many parts behind it, and left with so many before it, as the bits of a number say.
+    """
+    at = dict[Any, int]()  # for each part, the places at which it comes
+    for i, part in enumerate(parts):
+        at[part] = at.get(part, 0) | 1 << i
+    places = {use: at.get(step, 0) if step else None for use, step in steps.items()}
+    behind, before = defaultdict[Value, int](int, {output: 1}), defaultdict[Value, int](int)
+
+    def onward(bits: int, place: int | None) -> int:
+        return bits if place is None else (bits & place) << 1
+
+    for (target, slot), place in reversed(places.items()):
+        behind[target.inputs[slot]] |= onward(behind[target], place)
+    before[end] = 1 << len(parts)
+    for (target, slot), place in places.items():
+        left = before[target.inputs[slot]]
+        before[target] |= left if place is None else left >> 1 & place
+    for use, place in places.items():
+        if onward(behind[use[0]], place) & before[use[0].inputs[use[1]]]:
+            yield use
 
 
 def class_name(key: Any, skips: bool) -> str:

@@ -38,16 +38,16 @@ function lengths(row) {
   return list;
 }
 
-function rowOf(travel, row, i, span) {
+function rowOf(row, i, span) {
   const chosen = held.row === i, hue = row.skip ? "over" : "through";
   const box = button("", () => app.update({ row: chosen ? null : i }), `rowpath ${hue}`);
   box.setAttribute("aria-pressed", String(chosen));
-  box.disabled = travel.classes;
+  box.disabled = !row.edges;
   const where = row.lines ? `, line${row.lines.includes(",") ? "s" : ""} ${row.lines}` : "";
   box.append(make("span", "top", make("span", "way", row.way + where), make("span", "num", percent(row.share))), shareBar(row.share, span, hue));
-  const facts = [`|part| ${number(row.norm)}`, row.edges && `${row.edges.length} edges`, row.count && `${row.count} path${row.count === "1" ? "" : "s"}`, row.remark];
+  const facts = [`|part| ${number(row.norm)}`, row.edges && !row.count && `${row.edges.length} edges`, row.count && `${row.count} path${row.count === "1" ? "" : "s"}`, row.remark];
   box.append(make("span", "facts num", facts.filter(Boolean).join("   ")));
-  if (chosen && row.edges) {
+  if (chosen && row.term) {
     const slopes = row.lengths.slice(1).map(([, , slope]) => slope);
     const product = slopes.length && slopes.every((slope) => slope !== null);
     const tree = product ? ["times", ...slopes.map((x) => (x < 0 ? ["group", x] : x))] : row.term;
@@ -88,20 +88,20 @@ function drawTravel() {
   else {
     parts.push(make("p", "chain", formula(travel.formula, travel.text)));
     const span = spanOf(travel.rows.map((row) => row.share));
-    parts.push(...travel.rows.map((row, i) => rowOf(travel, row, i, span)));
+    parts.push(...travel.rows.map((row, i) => rowOf(row, i, span)));
     parts.push(make("p", "sum num", make("span", "", "together ", make("b", "", `|${number(travel.norm)}|`)), make("span", "", travel.rows[0]?.share === null ? "no shares" : "100 %")));
     if (travel.rows.length > 1 && travel.coherence !== null) {
       const cancel = travel.coherence < 0.995 ? "the parts partly cancel" : "the parts point the same way";
       parts.push(make("p", "words", `Lengths are no parts of a sum: ${cancel} (coherence ${travel.coherence.toFixed(2)}). Shares add up.`));
     }
-    if (travel.classes) parts.push(make("p", "words", "Too many paths to list: they are grouped."));
+    if (travel.classes) parts.push(make("p", "words", "Too many paths to list: they are grouped. A class that is chosen is lit with all that its paths pass."));
   }
   box.replaceChildren(...parts);
 }
 
 app.on(["data", "wrt", "row"], drawTravel);
 
-/** P: the first path, then the next one; behind the last, none. */
+/** P: the first path or class, then the next one; behind the last, none. */
 export function nextPath() {
   const list = parametersOf(held.data);
   if (!list.length) return say("No gradient travelled here.");
@@ -113,15 +113,15 @@ export function nextPath() {
   }
   const travel = held.data.travels[held.wrt];
   if (!travel) return undefined;  // a server is asked
-  if (travel.classes) return say(`${travel.total} paths lead to ${travel.name}: they are grouped.`);
-  const next = held.row === null ? 0 : held.row + 1;
-  if (next >= travel.rows.length) {
+  const what = travel.classes ? "class of paths" : "path";
+  const next = travel.rows.findIndex((row, i) => row.edges && i > (held.row ?? -1));
+  if (next < 0) {
     app.update({ row: null });
-    return say("That was the last path.");
+    return say(`That was the last ${what}.`);
   }
   app.update({ row: next });
-  const row = travel.rows[next];
-  say(`Path ${next + 1} of ${travel.total}: ${row.way}, ${percent(row.share)}`);
+  const row = travel.rows[next], which = `${what[0].toUpperCase()}${what.slice(1)} ${next + 1} of ${travel.rows.length}`;
+  say(`${which}: ${row.way}, ${percent(row.share)}`);
 }
 
 /** [ and ]: the parameter before, or behind. */
