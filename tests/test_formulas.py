@@ -88,6 +88,15 @@ def test_the_four_lines_of_the_exercise(asked):
         assert found.formula in str(found).split("\n")
 
 
+@pytest.mark.parametrize(("slot", "sum"), [(0, "0 · ∂f3/∂y + I"), (1, "∂f3/∂y + 0")])
+def test_a_branch_that_is_stopped_is_0_and_the_other_of_its_join_as_it_was(slot, sum):
+    _, G, t = skip_networks(34)
+    edge = next(e for e in tl.graph(G).edges if e.target == len(tl.graph(G)) - 1 and e.slot == slot)
+    found = paths(tl.replay(G, stop_gradient=edge), t["W1"], ONES)
+    assert found.formula == f"∂G/∂W1 = ({sum}) · ∂f2/∂z · ∂f1/∂W1"
+    assert [path.norm > 0 for path in found] == [slot == 0, slot == 1]  # over the skip, through f3
+
+
 def test_a_comparison_has_a_line_an_output():
     F, G, _ = skip_networks(34)
     found = compare(F, G, gradient=ONES)

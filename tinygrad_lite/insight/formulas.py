@@ -23,7 +23,8 @@ import numpy as np
 from ..ancestors import between
 from ..backward import contributions, leaf_gradients
 from ..drawing.table import Table, count
-from ..ops.elementwise import add, subtract
+from ..ops.elementwise import subtract
+from ..recorded.joins import is_stopped, is_sum, whole_op
 from ..recorded.names import Names
 from ..recorded.trace import operands
 from ..text import oneline
@@ -238,13 +239,13 @@ class Chain:
         if scope or any(user.scope for user in users):
             return any(user.scope != scope for user in users)
         target, *others = users
-        if self.numeric or value in self.names.found or others or target.op not in (add, subtract):
+        if self.numeric or value in self.names.found or others or not is_sum(target):
             return True
         uses = operands(target, self.within)
         if not all(identity(target, slot) for slot, x in uses if x is value):
             return True
         constant_rest = len(uses) == 1 and target in self.names.found
-        return not (constant_rest or value.op in (add, subtract))
+        return not (constant_rest or is_sum(value))
 
     @cached_property
     def below(self) -> dict[Value, dict[Value, int]]:
@@ -313,6 +314,9 @@ class Chain:
         if room is not None:
             return self.bracket(top, end, room)
         if not self.numeric:
+            ways = [slot for slot, x in operands(top, self.within) if x is end]
+            if ways and all(is_stopped(top, slot) for slot in ways):
+                return 0.0
             return Quotient(self.labels[top, end], self.names.title(end))
         one = np.ones((), top._array.dtype)[()]
         return float(sum(part for _, _, part in contributions(top, one, within={end})))
@@ -388,6 +392,6 @@ def identity(value: Value, slot: int) -> int:
     """1 or -1 where the derivative with respect to an operand is that many times the identity, as
     in a sum or difference, else 0."""
     x = value.inputs[slot]
-    if value.op not in (add, subtract) or value._array.shape != x._array.shape:
+    if not is_sum(value) or value._array.shape != x._array.shape or is_stopped(value, slot):
         return 0
-    return -1 if value.op is subtract and slot == 1 else 1
+    return -1 if whole_op(value) is subtract and slot == 1 else 1

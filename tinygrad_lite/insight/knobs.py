@@ -18,10 +18,10 @@ import numpy as np
 
 from ..drawing.picture import Scale
 from ..files import strict
-from ..recorded.joins import Use
+from ..recorded.joins import Use, is_sum
 from ..recorded.names import Names
 from ..recorded.nodes import Computation, Edge, Node, computation_of
-from ..recorded.replay import Plan, is_sum
+from ..recorded.replay import Plan
 from ..recorded.rerun import ask_again, rerun
 from ..recorded.states import State
 from ..stepping.record import Passes

@@ -23,10 +23,10 @@ from ..calculus import grad, recording
 from ..context import no_grad
 from ..drawing.bars import Bar, Mark, bars
 from ..drawing.table import Table, percent
-from ..recorded.joins import Use
+from ..recorded.joins import Use, is_sum
 from ..recorded.measure import narrow, norm, wide
 from ..recorded.nodes import Computation, Edge, computation_of
-from ..recorded.replay import Plan, ReplayWarning, is_sum
+from ..recorded.replay import Plan, ReplayWarning
 from ..recorded.rerun import ask_again, rerun
 from ..tensor import Tensor
 from ..text import number, oneline

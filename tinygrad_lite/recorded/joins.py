@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..operation import Op
 from ..ops.elementwise import add, subtract
 from ..ops.shape import concatenate, stack
 from ..value import Value
@@ -32,9 +33,25 @@ def straight_uses(values: Sequence[Value]) -> set[Use]:
     return found
 
 
+def whole_op(value: Value) -> Op | None:
+    """The op that made a value; of one through some slots of which no gradient passes, the whole
+    one."""
+    return getattr(value.op, "whole", value.op)
+
+
+def is_stopped(value: Value, slot: int) -> bool:
+    """Whether no gradient passes a slot, as `replay` was asked."""
+    return slot in getattr(value.op, "stopped", ())
+
+
+def is_sum(value: Value) -> bool:
+    """Whether it was made by add or subtract, stopped or not."""
+    return whole_op(value) in (add, subtract)
+
+
 def is_join(value: Value) -> bool:
     """Whether it was made by an op that joins, stopped or not."""
-    return getattr(value.op, "whole", value.op) in JOINS
+    return whole_op(value) in JOINS
 
 
 def last_meetings(values: Sequence[Value]) -> dict[Value, Value]:

@@ -17,11 +17,10 @@ import numpy as np
 
 from ..ancestors import ancestors
 from ..arrays import describe
-from ..ops.elementwise import add, subtract
 from ..tensor import Tensor
 from ..updated import is_meant_by
 from ..value import Value
-from .joins import Use
+from .joins import Use, is_sum
 from .names import Names, names_of
 from .nodes import Edge, Node, computation_of
 from .rerun import ask_again, rerun
@@ -31,11 +30,6 @@ Branch = Edge | Node | Tensor | str | tuple[str, ...]
 
 class ReplayWarning(UserWarning):
     """The code that was recorded would have gone another way for what a replay was given."""
-
-
-def is_sum(value: Value) -> bool:
-    """Whether it was made by add or subtract, stopped or not."""
-    return getattr(value.op, "whole", value.op) in (add, subtract)
 
 
 def replay(
