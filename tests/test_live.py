@@ -495,6 +495,38 @@ def test_a_saved_script_is_shown_and_an_error_with_its_line(chromium, served):
     assert page.text(".trouble") == ""
 
 
+def test_what_is_changed_stays_over_a_reload_of_the_page_and_of_the_script(chromium, served):
+    script, _, url = served
+
+    class Here:
+        pass
+
+    Here.url = url
+    page = opened(chromium, Here, "#9")
+    page.run("const s = document.querySelector('.knob'); s.selectedIndex = 2; s.onchange()")  # W3
+    page.run(TURN, "3")
+    stop = "[...document.querySelectorAll('.branches button')].find(b => b.innerText === 'stop')"
+    page.run(f"{stop}.click()")
+    changed = "W3 + 3 · F → G stopped"
+    until(lambda: page.text(".told").startswith(changed))
+    page.browser.refresh()
+    until(lambda: page.text(".told").startswith(changed))
+    until(lambda: "ms" in page.text(".told"))  # it was asked for again
+    assert page.run("return document.querySelector('.knob').selectedOptions[0].text") == "W3 (4×4)"
+    # The same network with one value more before it: all nodes have other numbers.
+    script.write_text(SCRIPT.replace("sigmoid(W2 @ x)", "sigmoid(W2 @ (x * 1.5))"))
+    until(lambda: "x * 1.5" in page.text("#code"), 20)
+    until(lambda: page.text(".told").startswith(changed))
+    page.run("document.querySelector('.undo').click()")
+    until(lambda: page.text(".told").startswith("W3 + 3 · |"))
+    page.run("document.querySelector('.undo').click()")
+    until(lambda: page.text(".told").startswith("|"))
+    page.run(TURN, "3")
+    script.write_text(SCRIPT.replace('"W3"', '"V3"'))
+    until(lambda: "1 of your changes has no place" in page.text("#said"), 20)
+    assert page.text(".told").startswith("|")
+
+
 @pytest.mark.parametrize(
     ("text", "status", "words"),
     [

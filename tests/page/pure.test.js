@@ -7,6 +7,7 @@ const { number, signed, percent, fixed, decimalsFor } = await import(`${page}num
 const { parse, factors, latex, alignedLatex, parts } = await import(`${page}formulas.js`);
 const { timeline, firstSteps, lockstep, keysOf, shareOf, passed, common } = await import(`${page}timeline.js`);
 const { points, pathText, shortened, extended, head, turned, lineLength, distance } = await import(`${page}geometry.js`);
+const { byName, byNumber, changeWords, nothing } = await import(`${page}changes.js`);
 const { store } = await import(`${page}state.js`);
 
 test("numbers have three digits, a true minus, and 0 has no sign", () => {
@@ -112,4 +113,17 @@ test("state is changed in one place, and what changed is drawn, in order", () =>
   assert.equal(drawn.length, 2);
   app.on(["theme"], () => app.update({ at: 5 }));
   assert.throws(() => app.update({ theme: "dark" }), /must not change it/);
+});
+
+test("changes go by names, so that they find their place in a script that was saved", () => {
+  const offer = { leaves: [{ node: 1, name: "W", shape: [2, 2] }, { node: 4, name: "b", shape: [2] }],
+    branches: [[5, 0, "y → +"], [5, 1, "y → +"], [7, 0, "b → ×"]] };
+  const changes = { data: { 1: { times: 2 }, 4: { set: [[0, 3]] } }, stop: [[5, 1]], ablate: [[7, 0]] };
+  const named = byName(changes, offer);
+  assert.deepEqual(byNumber(named, offer), { changes, lost: 0 });
+  const later = { leaves: [{ node: 2, name: "W", shape: [3, 3] }, { node: 9, name: "b", shape: [3] }],
+    branches: [[11, 0, "y → +"], [11, 2, "y → +"]] };
+  assert.deepEqual(byNumber(named, later), { changes: { data: { 2: { times: 2 } }, stop: [[11, 2]], ablate: [] }, lost: 2 });
+  assert.deepEqual(changeWords(changes, offer, number), ["W × 2", "b with 1 number set", "y → + stopped", "b → × ablated"]);
+  assert.deepEqual(changeWords(nothing, offer, number), []);
 });

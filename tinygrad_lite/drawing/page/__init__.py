@@ -26,7 +26,8 @@ LARGEST = 5_000_000  # bytes of a page, at most
 # A file uses only those before it, while the page starts.
 SCRIPTS = (
     "numbers", "formulas", "timeline", "geometry", "state", "dom", "values", "rules", "step",
-    "source", "graph", "camera", "travel", "motion", "export", "compare", "live", "main",
+    "source", "graph", "camera", "travel", "motion", "export", "compare", "changes",
+    "live", "main",
 )  # fmt: skip
 
 

@@ -3,13 +3,13 @@
 import { $, app, button, held, make, say, shape } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { number, percent, shapeText } from "./numbers.js";
+import { byName, byNumber, changeWords, nothing, sameUse } from "./changes.js";
 
 const RANGES = { add: [-20, 20, 0], times: [-2, 3, 1] };
 const STALE = 250;  // milliseconds after which what is shown is said to be of before
 
 const offer = held.data.live, first = held.data;
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const nothing = { data: {}, stop: [], ablate: [] };
 
 Object.assign(held, {
   changes: nothing, history: [], knob: null, how: "add", sweep: null, asking: false, trouble: null, served: false, rate: null, took: null, warning: "",
@@ -19,7 +19,7 @@ async function ask(question) {
   const reply = await fetch(`/ask?token=${encodeURIComponent(token)}`, { method: "POST", body: JSON.stringify(question) });
   if (!reply.ok) throw new Error(await reply.text());
   const found = await reply.json();
-  if (found.error) throw new Error(found.error.text);
+  if (found.error) throw Object.assign(new Error(found.error.text), { told: found.error });
   return found;
 }
 
@@ -144,15 +144,13 @@ function turn(x) {
   turning = true;
 }
 
-const key = ([to, slot]) => `${to}-${slot}`;
-
 function switchOf(branch) {
-  if (held.changes.stop.some((x) => key(x) === key(branch))) return "stop";
-  return held.changes.ablate.some((x) => key(x) === key(branch)) ? "ablate" : "on";
+  if (held.changes.stop.some((use) => sameUse(use, branch))) return "stop";
+  return held.changes.ablate.some((use) => sameUse(use, branch)) ? "ablate" : "on";
 }
 
 function cut(branch, how) {
-  const without = (list) => list.filter((x) => key(x) !== key(branch)), own = branch.slice(0, 2);
+  const without = (list) => list.filter((use) => !sameUse(use, branch)), own = branch.slice(0, 2);
   apply({ ...held.changes, stop: [...without(held.changes.stop), ...(how === "stop" ? [own] : [])],
     ablate: [...without(held.changes.ablate), ...(how === "ablate" ? [own] : [])] });
 }
@@ -329,18 +327,9 @@ function place(i, sizes) {
   return at.join(", ");
 }
 
-/** All that is changed, in words. */
-function changeWords() {
-  const { data, stop, ablate } = held.changes, name = (node) => offer.leaves.find((x) => x.node === Number(node)).name;
-  const leaves = Object.entries(data).map(([node, { times = 1, add = 0, set = [] }]) => name(node) + (times === 1 ? "" : ` × ${number(times)}`)
-    + (add ? ` ${add < 0 ? "−" : "+"} ${number(Math.abs(add))}` : "") + (set.length ? `, ${set.length} set` : ""));
-  const cuts = (list, word) => list.map((use) => `${offer.branches.find((b) => key(b) === key(use))?.[2]} ${word}`);
-  return [...leaves, ...cuts(stop, "stopped"), ...cuts(ablate, "ablated")];
-}
-
 function drawTold() {
   const box = $("live"), wrt = fromBase(target()), travel = held.data.travels[wrt];
-  const parts = changeWords();
+  const parts = changeWords(held.changes, offer, number);
   if (travel) {
     parts.push(`|∂${held.data.output}/∂${travel.name}| = ${number(travel.norm)}`);
     if (!travel.classes && travel.rows.length > 1) parts.push(...travel.rows.slice(0, 3).map((row) => `${row.skip ? "skip" : "through"} ${percent(row.share)}`));
@@ -372,27 +361,27 @@ function listenToServer() {
     else if (event.kind === "closed") {
       events.close();
       app.update({ trouble: { title: "The server has ended. ", text: "This page stays as it is, without knobs." } });
-    } else if (event.kind === "reload") {
-      const kept = { names: Object.fromEntries(offer.leaves.map((leaf) => [leaf.node, leaf.name])), changes: held.changes, knob: held.knob, how: held.how };
-      sessionStorage.setItem("kept", JSON.stringify(kept));
-      location.reload();
-    }
+    } else if (event.kind === "reload") location.reload();
   };
 }
 
-/** After a reload: what was changed of leaves that are still there by name. */
+// What is changed stays over a reload, of the page or of the script
+
+function keep() {
+  const leaf = offer.leaves.find((one) => one.node === held.knob);
+  const [changes, ...history] = [held.changes, ...held.history].map((some) => byName(some, offer));
+  sessionStorage.setItem("kept", JSON.stringify({ token, changes, history, knob: leaf.name, shape: leaf.shape, how: held.how }));
+}
+
 function restore() {
   const kept = JSON.parse(sessionStorage.getItem("kept") ?? "null");
-  sessionStorage.removeItem("kept");
-  if (!kept) return nothing;
-  const data = {};
-  for (const [node, how] of Object.entries(kept.changes.data)) {
-    const leaf = offer.leaves.find((one) => one.name === kept.names[node]);
-    if (leaf && !how.set) data[leaf.node] = how;
-  }
-  const knob = offer.leaves.find((one) => one.name === kept.names[kept.knob]);
-  if (knob) Object.assign(held, { knob: knob.node, how: kept.how in RANGES ? kept.how : "add" });
-  return { ...nothing, data };
+  if (kept?.token !== token) return nothing;  // of another server
+  const leaf = offer.leaves.find((one) => one.name === kept.knob);
+  if (leaf) Object.assign(held, { knob: leaf.node, how: kept.how in RANGES || String(leaf.shape) === String(kept.shape) ? kept.how : "add" });
+  held.history = kept.history.map((some) => byNumber(some, offer).changes);
+  const { changes, lost } = byNumber(kept.changes, offer);
+  if (lost) say(`${lost} of your changes ha${lost === 1 ? "s" : "ve"} no place in the saved script and ${lost === 1 ? "is" : "are"} left out.`);
+  return changes;
 }
 
 export function startLive() {
@@ -407,8 +396,9 @@ export function startLive() {
   askSweep();
   $("views").addEventListener("wire", openBranch);
   listenToServer();
-  ask({ kind: "state" }).catch((error) => app.update({ trouble: { title: "The saved script fails. ", text: error.message } }));
-  if (Object.keys(changes.data).length) change();
+  addEventListener("pagehide", keep);
+  ask({ kind: "state" }).catch((error) => app.update({ trouble: { title: "The saved script fails. ", text: error.message, ...error.told } }));
+  if (changeWords(changes, offer, number).length) change();
 }
 
 app.on(["at", "view", "wrt"], more);
