@@ -16,6 +16,7 @@ from nets import deep_net, tangled
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, flow, graph, scope, sigmoid, tanh
 from tinygrad_lite.drawing import render
+from tinygrad_lite.drawing.curves import log_marks
 from tinygrad_lite.drawing.svg import extent
 from tinygrad_lite.recorded import fold
 from tinygrad_lite.recorded.fold import VISIBLE, folding
@@ -399,6 +400,15 @@ def test_the_same_graph_gives_the_same_file():
 
 def leaf(y):
     return next(node.tensor for node in graph(y) if node.kind == "parameter")
+
+
+@pytest.mark.parametrize(("low", "high"), [(5e-324, 1.0), (1.0, 1.7e308), (5e-324, 1.7e308)])
+def test_a_scale_reaches_from_the_least_to_the_largest_number_there_is(low, high):
+    marks = log_marks(low, high)
+    assert all(0 < mark < np.inf for mark in marks)
+    assert marks == sorted(marks)
+    assert marks[0] < 10 * low
+    assert marks[-1] > high / 10
 
 
 def test_a_unit_is_drawn_with_how_often_it_comes_its_curves_and_what_they_say():

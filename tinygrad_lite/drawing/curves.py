@@ -104,7 +104,8 @@ def log_marks(low: float, high: float) -> list[float]:
     if high / low > 300:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         step = -(-(last - first) // 3)
-        return [float(f"1e{k}") for k in range(last, first - step, -step)][::-1]
+        powers = (min(max(k, -323), 308) for k in range(last, first - step, -step))
+        return [float(f"1e{k}") for k in powers][::-1]  # floats have no power beyond these
     decade = 10.0 ** math.floor(math.log10(low))
     rungs = [m * decade * 10**k for k in range(4) for m in (1, 2, 5)]
     begin = max(i for i, x in enumerate(rungs) if x <= low * 1.0001)
