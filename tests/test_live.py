@@ -351,6 +351,29 @@ def test_an_arrow_is_cut_by_a_click(chromium, live):
     assert not page.problems()
 
 
+def test_a_branch_is_cut_by_keys_and_the_focus_stays(chromium, live):
+    page = opened(chromium, live, "#21")
+    page.run("document.querySelector('.node[aria-label^=\"F,\"]').focus()")
+    page.press("x")
+    assert page.run("return document.getElementById('branch').open")
+    names = page.run(
+        "return [...document.querySelectorAll('#branch .branch')].map((e) => e.innerText)"
+    )
+    assert "F → G" in names
+    focus = "return document.activeElement.ariaLabel"
+    for _ in range(12):
+        if page.run(focus) == "F → G: stop":
+            break
+        page.press("\ue004")
+    page.press(" ")
+    until(lambda: page.text(".told").startswith("F → G stopped"))
+    page.run("document.querySelector('[aria-label=\"F → G: on\"]').focus()")
+    page.press(" ")
+    until(lambda: page.text(".told").startswith("|"))
+    assert page.run(focus) == "F → G: on"
+    assert not page.problems()
+
+
 def test_two_browsers_ask_at_once(chromium, live):
     page = opened(chromium, live, "#21")
     first = chromium.current_window_handle

@@ -343,6 +343,18 @@ def test_the_last_step_shows_all_gradients(shown, G):
     assert page.run("return document.querySelectorAll('.trails .ahead').length") == 0
 
 
+def test_keys_go_on_where_they_chose(shown, G, compared):
+    page = shown(steps(G), "#14").press("]")
+    page.run("document.querySelectorAll('.rowpath')[1].focus()")
+    page.press("\ue007")
+    focus = "return [document.activeElement.className, document.activeElement.ariaPressed]"
+    assert page.run(focus) == ["rowpath through", "true"]
+    compared.open()
+    compared.run("document.querySelectorAll('.compared thead button')[1].focus()")
+    compared.press("\ue007")
+    assert "|∂F|" in compared.run("return document.activeElement.innerText")
+
+
 def test_what_is_summed_at_a_value_stands_in_a_ledger(shown, G):
     page = shown(steps(G), "#15")  # y: over the skip, and through f3
     rows = page.run("""
@@ -519,7 +531,7 @@ def test_help_lists_every_key(shown, G, how):
     page = shown(steps(G))
     page.press("?") if how == "key" else page.click("help")
     told = page.text("#keys")
-    for key in ("Home", "space", "F", "B", "P", "[", "W", "/", "C", "D", "M", "?"):
+    for key in ("Home", "space", "F", "B", "P", "[", "W", "X", "/", "C", "D", "M", "?"):
         assert key in told
     page.press("\ue00c", "\ue014")
     assert page.at == 2

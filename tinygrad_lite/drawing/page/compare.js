@@ -1,6 +1,6 @@
 // Several computations at once: their table, sorted as one wishes, and the same parameter marked in
 // all pictures. The steps of all go together (timeline.js), and graph.js lights each.
-import { $, app, button, held, make, root, shape } from "./dom.js";
+import { $, app, button, held, make, refill, root, shape } from "./dom.js";
 import { number, percent } from "./numbers.js";
 import { pictures, seen } from "./graph.js";
 
@@ -119,7 +119,7 @@ function drawTable() {
   const note = make("p", "words", `${held.data.note} Shares sum to 100 %; lengths add up to nothing, as parts may oppose each other.`.trim());
   const left = make("div", "scroll", table, note);
   left.tabIndex = 0;
-  $("compare").replaceChildren(left, cutsOf(held.twin ?? 0));
+  refill($("compare"), [left, cutsOf(held.twin ?? 0)]);
 }
 
 /** What the gradient of a parameter would be without a branch. */

@@ -89,6 +89,15 @@ export function formula(tree, text, className = "") {
   return shown;
 }
 
+/** Put other parts into an element. The focus stays at the control with the same place among
+ * all: who presses keys goes on from there. */
+export function refill(element, content) {
+  const controls = () => [...element.querySelectorAll("button, select, input, [tabindex]")];
+  const place = controls().indexOf(document.activeElement);
+  element.replaceChildren(...content);
+  if (place >= 0) controls()[place]?.focus({ preventScroll: true });
+}
+
 // What holds more than its children and attributes say: handlers, pixels, what was typed.
 const WHOLE = new Set(["BUTTON", "CANVAS", "SELECT", "INPUT"]);
 

@@ -1,6 +1,6 @@
 // A page with a server: knobs on inputs and parameters, switches on branches. What is changed is
 // kept here, whole; each question brings all of it, and the answer are new data for the page.
-import { $, app, button, held, make, say, shape } from "./dom.js";
+import { $, app, button, held, make, refill, say, shape } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { number, percent, shapeText } from "./numbers.js";
 import { byName, byNumber, changeWords, nothing, sameUse } from "./changes.js";
@@ -182,16 +182,26 @@ function switches(branch) {
 /** A click on an arrow: its switches. */
 function openBranch(event) {
   const { wire } = event.detail;
-  if (!offer || !held.served) return;
+  if (!offer || !held.served) return undefined;
   const ids = wire.edges.map((i) => held.data.edges[i]).filter(Boolean);
   const branches = offer.branches.filter((b) => wire.edges.length ? ids.some(([, t, s]) => toBase(t) === b[0] && s === b[1]) : wire.id === `e${b[0]}-${b[1]}`);
-  if (!branches.length) return say("No branch to cut: this arrow leads from an op to its own result.");
+  return branches.length ? showSwitches(branches) : say("No branch to cut: this arrow leads from an op to its own result.");
+}
+
+/** X: the switches of all arrows of a box, or of the current op. */
+export function cutHere(node) {
+  if (!offer || !held.served) return say("A saved page computes nothing: branches are cut on a live page, by tinygrad-lite live.");
+  const uses = held.data.edges.filter((edge) => edge[0] === node || edge[1] === node).map(([, into, slot]) => [toBase(into), slot]);
+  const branches = offer.branches.filter((b) => uses.some((use) => sameUse(use, b)));
+  return branches.length ? showSwitches(branches) : say("There is no branch to cut here.");
+}
+
+function showSwitches(branches) {
   const box = $("branch");
   box.replaceChildren(make("h2", "", "Cut a branch"), ...branches.slice(0, 8).map((b) => make("div", "row", ...switches(b))),
     make("p", "", "stop: no gradient passes, values stay. ablate: it adds nothing, values change."), button("Close", () => box.close()));
   for (const one of box.querySelectorAll(".row button")) one.addEventListener("click", () => box.close());
   box.showModal();
-  return undefined;
 }
 
 // The sweep: the whole of what the knob would do, with a mark where it stands
@@ -314,7 +324,7 @@ function drawStrip() {
   slider.setAttribute("aria-valuetext", `${leaf.name} ${names.find(([x]) => x === how)?.[1]} ${number(now)}`);
   box.querySelector(".exact").value = String(now);
   drawTold();
-  box.querySelector(".branches").replaceChildren(...rows().flatMap(switches), make("p", "words", "Click an arrow to cut its branch."));
+  refill(box.querySelector(".branches"), [...rows().flatMap(switches), make("p", "words", "Click an arrow to cut its branch, or press X at an op.")]);
   box.querySelector(".undo").disabled = !held.history.length;
 }
 

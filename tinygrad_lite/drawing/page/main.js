@@ -6,7 +6,7 @@ import { endPath, nextParameter, nextPath, turnLayer } from "./travel.js";
 import { play } from "./motion.js";
 import { saveFilm, savePng, saveSvg, showLatex } from "./export.js";
 import { startCompare } from "./compare.js";
-import { startLive } from "./live.js";
+import { cutHere, startLive } from "./live.js";
 import { pick, picture, pictures } from "./graph.js";
 import { firstSteps } from "./timeline.js";
 
@@ -125,11 +125,12 @@ const actions = {
   larger: ["+", () => resize(1.25)],
   fit: ["0", () => resize("fit")],
 };
-const others = { "[": () => nextParameter(-1), "]": () => nextParameter(1), Escape: endPath };
+const others = { x: (node) => cutHere(node ?? held.steps[held.at].node), "[": () => nextParameter(-1), "]": () => nextParameter(1), Escape: endPath };
 
-function act(action) {
+/** Do what a key says; `node` is that of the box that has the focus, if one has. */
+function act(action, node = null) {
   say("");
-  action();
+  action(node);
 }
 
 function listen() {
@@ -148,7 +149,7 @@ function listen() {
     const action = others[key] ?? Object.values(actions).find(([name]) => name === key)?.[1];
     if (!action) return;
     event.preventDefault();
-    act(action);
+    act(action, node && Number(node.dataset.node));
   });
   $("scrub").oninput = () => goTo(Number($("scrub").value) - 1);
   $("query").oninput = hits;

@@ -1,5 +1,5 @@
 // The pane of the paths: how the gradient comes to a parameter, path by path or class by class.
-import { $, app, button, formula, held, make, say, shape } from "./dom.js";
+import { $, app, button, formula, held, make, refill, say, shape } from "./dom.js";
 import { number, percent } from "./numbers.js";
 import { parametersOf } from "./timeline.js";
 
@@ -71,7 +71,7 @@ function drawTravel() {
   const box = $("travel"), list = parametersOf(held.data), { travels, names } = held.data;
   if (!list.length) {
     const why = held.data.loss ? "No gradient comes to a parameter here." : "There was no backward pass, so no gradient travelled.";
-    box.replaceChildren(make("p", "words", why));
+    refill(box, [make("p", "words", why)]);
     return;
   }
   const travel = travels[held.wrt] ?? null;
@@ -96,7 +96,7 @@ function drawTravel() {
     }
     if (travel.classes) parts.push(make("p", "words", "Too many paths to list: they are grouped. A class that is chosen is lit with all that its paths pass."));
   }
-  box.replaceChildren(...parts);
+  refill(box, parts);
 }
 
 app.on(["data", "wrt", "row"], drawTravel);
