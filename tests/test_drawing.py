@@ -22,10 +22,12 @@ import tinygrad_lite as tl
 from tinygrad_lite.drawing import picture as palette
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.picture import BLUE, Arrow, Box, Entry, Look, Picture, Scale, dot
-from tinygrad_lite.drawing.render import svg
+from tinygrad_lite.drawing.render import layouts, svg
 from tinygrad_lite.files import save_file
 from tinygrad_lite.operation import OPS
 from tinygrad_lite.text import number, oneline, text_width, tree
+from tinygrad_lite.views.looks import picture
+from tinygrad_lite.views.page_data import diagrams
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -528,3 +530,30 @@ def test_no_label_of_an_arrow_touches_an_arrow_a_box_or_another_label():
                     for x0, y0, x1, y1, other in labels:
                         beside = left >= x1 or x0 >= right or top >= y1 or y0 >= bottom
                         assert beside or other == label, (name, label)
+
+
+def test_on_a_page_the_parameters_of_a_long_row_hang_above_and_below_their_op():
+    x = h = tl.Tensor(np.ones((1, 2, 4, 4)), name="x")
+    for i in range(5):
+        with tl.scope(f"conv{i}"):
+            K = tl.Tensor(np.ones((2, 2, 3, 3)), requires_grad=True, name=f"K{i}")
+            c = tl.Tensor(np.ones(2), requires_grad=True, name=f"c{i}")
+            h = tl.relu(tl.conv2d(h, K, c, padding=1))
+    y = h.sum()
+    y.backward()
+    (shown, *_) = diagrams(tl.graph(y))
+    assert shown.brief
+    (laid,) = layouts([picture(shown)])
+    middle = {
+        id: ((left + right) / 2, (top + bottom) / 2)
+        for id, (left, top, right, bottom) in laid.boxes.items()
+    }
+    named = {node.name: middle[f"n{node.id}"] for node in shown.graph if node.name}
+    convs = [middle[f"n{node.id}"] for node in shown.graph if node.op == "conv2d"]
+    for i, (column, row) in enumerate(convs):
+        above, below = named[f"K{i}"], named[f"c{i}"]
+        assert above[0] == pytest.approx(column, abs=2)
+        assert below[0] == pytest.approx(column, abs=2)
+        assert (above[1] - row) * (below[1] - row) < 0
+        assert row == pytest.approx(convs[0][1], abs=2)  # the stream is straight
+    assert x.name in named

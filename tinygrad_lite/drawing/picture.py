@@ -147,7 +147,8 @@ class Arrow:
     """From one box to another, by their ids. `slot` is a word at the target: which operand.
 
     The larger the `weight`, the shorter and straighter the arrow is laid out. The source of one
-    that `hangs` stands beside its target, across the direction of the picture.
+    that `hangs` stands beside its target, across the direction of the picture: on the one side for
+    1, on the other for -1.
     """
 
     id: str
@@ -157,7 +158,7 @@ class Arrow:
     tooltip: str = ""
     slot: str = ""
     weight: int = 1
-    hangs: bool = False
+    hangs: int = 0
 
     @property
     def rows(self) -> list[str]:
@@ -325,7 +326,7 @@ def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
         frames[path[:-1]].subgraph(frames[path])
     for arrow in picture.arrows:
         attributes = (arrow_room if bare else arrow_attributes)(arrow)
-        if arrow.hangs:
+        if arrow.hangs > 0:
             graph.edge(arrow.target, arrow.source, id=arrow.id, **turned(attributes))
         else:
             graph.edge(arrow.source, arrow.target, id=arrow.id, **attributes)

@@ -140,7 +140,7 @@ def draw(root: ET.Element, picture: Picture, laid: Layout, prefix: str, y: float
     for arrow in picture.arrows:
         if line := laid.lines.get(arrow.id):
             part = add_group(group, prefix + arrow.id, "edge", arrow.tooltip)
-            points = draw_arrow(part, arrow.look, line[::-1] if arrow.hangs else line)
+            points = draw_arrow(part, arrow.look, line[::-1] if arrow.hangs > 0 else line)
             room.take_line(points, arrow.look.thickness)
             room.take(around(points[0], *[HEAD * arrow.look.thickness + 8] * 2))
             if arrow.look.head in ("blocked", "barred", "cut", "facing"):

@@ -237,7 +237,10 @@ class Live:
 
     def _repr_html_(self, height: int = 720) -> str:
         """The page in a frame; where its address cannot be reached, the one without a server."""
-        style = f"width:100%;height:{height}px;border:1px solid #8884;border-radius:6px"
+        style = (
+            f"box-sizing:border-box;width:100%;height:{height}px;border:1px solid #8884;"
+            "border-radius:6px"
+        )
         why = (
             f"<p>The live page at {escape(self.url)} cannot be reached from here, as this notebook "
             "runs on another machine. This is the page without a server.</p>"

@@ -48,6 +48,7 @@ from .repeats import SharesOf, repeat_of
 from .text_tree import cotangent_note, text_tree
 
 ORDER = list(State)
+SIDES = (1, -1)  # of an op, where leaves hang, one after the other
 LONG = 20  # boxes in a row, from which on leaves stand beside their ops
 THROUGH, OVER = BLUE, ORANGE  # the routes
 LOOKS = {
@@ -132,18 +133,20 @@ def arranged(diagram: Diagram, arrows: Sequence[Arrow]) -> list[Arrow]:
     used once stands beside its op; in a unit no number is said twice."""
     used = Counter(arrow.source for arrow in arrows)
     box = {x.id: x for x in diagram.boxes}
-    beside: dict[str, str] = {}  # which leaf stands beside an op: a parameter rather than an input
+    # Which leaf stands beside an op, a parameter rather than an input; in a brief picture, two.
+    beside: dict[str, list[str]] = {}
     for wire in sorted(diagram.wires, key=lambda wire: box[wire.source].fill != PARAMETER):
         same = box[wire.source].cluster == box[wire.target].cluster
         if not wire.main and used[wire.source] == 1 and same and box[wire.source].kind == "value":
-            beside.setdefault(wire.target, wire.id)
+            beside.setdefault(wire.target, []).append(wire.id)
     out: dict[str, set[str]] = {}
     for arrow in arrows:
         out.setdefault(arrow.source, set()).add(arrow.look.label)
     made = []
     for wire, arrow in zip(diagram.wires, arrows, strict=True):
         known = wire.main and wire.repeats and out.get(wire.target) == {arrow.look.label}
-        hangs = beside.get(wire.target) == wire.id
+        places = dict(zip(beside.get(wire.target, [])[: 1 + diagram.brief], SIDES, strict=False))
+        hangs = places.get(wire.id, 0)
         if known or (hangs and wire.repeats and box[wire.source].below):
             arrow = replace(arrow, look=replace(arrow.look, label=""))
         weight = 40 if wire.main and not wire.skip else 1

@@ -83,7 +83,7 @@ let drawn = null;  // the boxes of the picture that the map shows
 
 function minimap() {
   const pic = picture(), room = views(), map = $("minimap");
-  const large = pic && !held.data.sides && (pic.width * zoom > room.clientWidth * 1.6 || pic.height * zoom > room.clientHeight * 1.6);
+  const large = pic && !held.data.sides && (pic.width * zoom > room.clientWidth * 1.25 || pic.height * zoom > room.clientHeight * 1.25);
   map.hidden = !large;
   if (!large) return;
   const scale = Math.min(180 / pic.width, 90 / pic.height);

@@ -324,7 +324,7 @@ function drawStrip() {
   slider.setAttribute("aria-valuetext", `${leaf.name} ${names.find(([x]) => x === how)?.[1]} ${number(now)}`);
   box.querySelector(".exact").value = String(now);
   drawTold();
-  refill(box.querySelector(".branches"), [...rows().flatMap(switches), make("p", "words", "Click an arrow to cut its branch, or press X at an op.")]);
+  refill(box.querySelector(".branches"), [...rows().flatMap(switches), make("p", "words", "Cut others: click an arrow, or X at an op.")]);
   box.querySelector(".undo").disabled = !held.history.length;
 }
 
