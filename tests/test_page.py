@@ -312,25 +312,32 @@ def test_a_class_passes_what_its_paths_pass(skips):
     assert told == {way: expected[way] for way in told}
 
 
-def test_a_class_of_paths_is_lit(shown):
-    y = deep_net(5, True)[0]
+@pytest.mark.parametrize(
+    ("blocks", "nodes", "bands"),
+    [
+        (5, 7, 6),  # x, five sums, and the sum of all
+        (50, 3, 3),  # folded: x, the sum of a block, and the sum of all; into, through and out
+    ],
+)
+def test_a_class_of_paths_is_lit(shown, blocks, nodes, bands):
+    y = deep_net(blocks, True)[0]
     y.backward()
     page = shown(steps(y), "#1")
-    page.run("""
+    choose = """
       const select = document.querySelector("#travel select");
       select.value = [...select.options].find((o) => o.text === "x").value;
       select.onchange();
       const rows = [...document.querySelectorAll(".rowpath")];
-      rows.find((b) => b.innerText.includes("over 5 skips")).click();
-    """)
-    nodes, band, dimmed = page.run("""
+      rows.find((b) => b.innerText.includes(arguments[0])).click();
+    """
+    page.run(choose, f"over {blocks} skips")
+    lit, band, dimmed = page.run("""
       const svg = document.querySelector(".view:not([hidden]) svg");
       return [".node.onpath", ".bands path", ".node:not(.onpath)"]
         .map((what) => svg.querySelectorAll(what).length);
     """)
-    assert nodes == 7  # x, five sums, and the sum of all
-    assert band == 6
-    assert dimmed > 10
+    assert (lit, band) == (nodes, bands)
+    assert dimmed > 3
     page.press("p")  # behind the last class, none
     assert page.run("return document.querySelectorAll('.bands path').length") == 0
 

@@ -211,7 +211,7 @@ def class_name(key: Any, skips: bool) -> str:
 def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row with numbers short enough to be stored."""
     share = row["share"]
-    share = None if share is None or not np.isfinite(share) else round(share, 6)
+    share = None if share is None or not np.isfinite(share) else number(share)
     return row | {"norm": number(row["norm"]), "share": share}
 
 

@@ -430,8 +430,8 @@ function showPath(pic) {
     element?.classList.add("onpath");
     if (element) pic.onpath.push(element);
   };
-  const wires = new Set([...[...edges].map((i) => pic.wireOfEdge.get(i)), ...[...nodes].map((n) => pic.wireOfNode.get(n))].filter(Boolean));
-  for (const wire of wires) {
+  // An edge into a unit is in two wires: to the unit, and within it.
+  for (const wire of pic.wires.filter((one) => nodes.has(one.node) || one.edges.some((i) => edges.has(i)))) {
     for (const element of [wire.quiet, wire.to, wire.fro, wire.trail]) add(element);
     if (wire.line) pic.bands.append(shape("path", { class: wire.skip ? "skip" : "", d: pathText(wire.line) }));
   }
