@@ -557,3 +557,17 @@ def test_on_a_page_the_parameters_of_a_long_row_hang_above_and_below_their_op():
         assert (above[1] - row) * (below[1] - row) < 0
         assert row == pytest.approx(convs[0][1], abs=2)  # the stream is straight
     assert x.name in named
+
+
+def test_arrows_that_pass_many_boxes_are_straight():
+    """Graphviz takes minutes to lead them around each."""
+
+    def drawn(shared):
+        w = tl.Tensor(0.5, requires_grad=True, name="w")
+        h = tl.Tensor(1.0, requires_grad=True, name="x")
+        for _ in range(70):
+            h = tl.tanh(h * (w if shared else 0.5))
+        return dot(tl.graph(h).picture(fold=False), bare=True)
+
+    assert "splines=line" in drawn(shared=True)
+    assert "splines" not in drawn(shared=False)

@@ -621,6 +621,32 @@ def block():
     return y, leaves_of(y)["wte.weight"]
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "resnet_18" else n for n in MODELS]
+)
+def test_the_flow_to_each_leaf_is_whole(name, tmp_path):
+    """It takes the tangents that the rules carry forward, of each op and each input."""
+    model, inputs = MODELS[name]()
+    ends = [y for y in tensors_in(from_torch(model, *inputs)) if y.requires_grad]
+    y = sum((y.astype(np.float64) ** 2).sum() for y in ends)
+    if len(tl.graph(y)) < 200:
+        tl.steps(y).save(tmp_path / "steps.html")
+    told = []
+    for leaf in leaves_of(y).values():
+        if leaf.requires_grad and np.any(tl.grad(y, leaf).data):
+            try:
+                flow = tl.flow(y, leaf)
+            except (NotImplementedError, ValueError) as error:
+                told.append(str(error))
+                continue
+            (end,) = (node.id for node in flow.graph if node.tensor is leaf)
+            into = sum(share for edge, share in flow.shares.items() if edge.source == end)
+            assert into == pytest.approx(1, abs=1e-5 if "float32" in str(y.dtype) else 1e-6)
+    expected = {"sparse_embedding": "derivative of each rule", "clipping_function": "linear in g"}
+    assert bool(told) == (name in expected)
+    assert all(expected[name] in text for text in told)
+
+
 def test_paths_classes_and_flow_add_up(block):
     y, w = block
     whole = tl.grad(y, w).data

@@ -1086,14 +1086,24 @@ class TorchOp(Op):
                 rule = gradients(self.function, self.result, self.slots)
                 parts = rule(g, *map(tensor_of, node.arrays))
             pairs = [
-                (p, tensor_of(tangents[i]).to(p.device))
+                # PyTorch, as our engine, sums afterwards over what it has broadcast.
+                (
+                    p if p.shape == tangents[i].shape else p.sum_to_size(tangents[i].shape),
+                    tensor_of(tangents[i]).to(p.device),
+                )
                 for i, p in zip(self.slots, parts, strict=True)
                 if i in tangents and p.requires_grad
             ]
             if not pairs:
                 return np.zeros_like(node._array)
             sent, along = zip(*pairs, strict=True)
-            (found,) = torch.autograd.grad(sent, g, along, materialize_grads=True)
+            try:
+                (found,) = torch.autograd.grad(sent, g, along, materialize_grads=True)
+            except NotImplementedError:
+                raise NotImplementedError(
+                    f"the share of an edge takes the derivative of each rule on the way, and "
+                    f"PyTorch has none of that of {self.name}; paths and path_classes need none"
+                ) from None
         return array_of(found)
 
     def is_recorded(self, inputs: Sequence[Any]) -> bool:

@@ -6,6 +6,7 @@ beside a line, but at its middle; they belong to its ends, and are put there whe
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ Rect = tuple[float, float, float, float]  # left, top, right, bottom
 CELL = 32.0  # of the grid in which what stands near is looked up
 APART = 3.0  # the points by which a line is told, along it
 FARTHEST = 120  # points from a line's head at which its text may stand
+NEAR = 41  # points from a line's head up to which every other one is tried
 
 
 @dataclass(frozen=True)
@@ -144,17 +146,19 @@ class Room:
         for cell in self.cells_of(rect):
             self.cells[cell].append(rect)
 
-    def taken(self, rect: Rect) -> float:
-        """How much of a rectangle is covered: 0 if it is free."""
+    def taken(self, rect: Rect, most: float = math.inf) -> float:
+        """How much of a rectangle is covered: 0 if it is free; no more is looked at than `most`."""
         left, top, right, bottom = rect
-        found = set()
+        found, total = set[Rect](), 0.0
         for cell in self.cells_of(rect):
             for other in self.cells.get(cell, ()):
-                if other[0] < right and left < other[2] and other[1] < bottom and top < other[3]:
+                x, y, r, b = other
+                if x < right and left < r and y < bottom and top < b and other not in found:
                     found.add(other)
-        return sum(
-            (min(right, r) - max(left, x)) * (min(bottom, b) - max(top, y)) for x, y, r, b in found
-        )
+                    total += (min(right, r) - max(left, x)) * (min(bottom, b) - max(top, y))
+                    if total >= most:
+                        return total
+        return total
 
     def take_box(self, rect: Rect, round: bool) -> None:
         """Note that a box is there; a circle leaves its corners free."""
@@ -172,13 +176,15 @@ class Room:
             self.take((left, y - 1, right, y + 1))
 
     def take_line(self, points: Sequence[complex], thickness: float) -> None:
-        """Note that a line is there: stretch by stretch where it is level, else point by point."""
+        """Note that a line is there: stretch by stretch where it is level, else at every other
+        point, as no text fits between."""
         half, n, i = (thickness + 1) / 2, len(points), 0
         while i < n:
             x, y = points[i].real, points[i].imag
             i, cell, end = i + 1, x // CELL, x
             while i < n and abs(points[i].imag - y) < 0.01 and points[i].real // CELL == cell:
                 end, i = points[i].real, i + 1
+            i += end == x
             self.take((min(x, end) - half, y - half, max(x, end) + half, y + half))
 
     def place(
@@ -188,7 +194,8 @@ class Room:
         from it; and whether it is free there. `spare` is where there should be room."""
         width, height = size[0] + 4, size[1]
         best = self.taken(around(spare, width, height)) + 0.1, spare
-        for i in range(1, max(2, min(FARTHEST, int(0.75 * len(points)))), 2):
+        end = max(2, min(FARTHEST, int(0.75 * len(points))))
+        for i in (*range(1, min(end, NEAR), 2), *range(NEAR, end, 8)):
             before, after = points[max(0, i - 2)], points[min(len(points) - 1, i + 2)]
             along = (after - before) / (abs(after - before) or 1.0)
             aside = along * 1j
@@ -198,7 +205,7 @@ class Room:
                 reach = gap + abs(aside.real) * width / 2 + abs(aside.imag) * height / 2
                 for side in (aside, -aside):
                     middle = points[i] + reach * side
-                    taken = self.taken(around(middle, width, height))
+                    taken = self.taken(around(middle, width, height), best[0])
                     if not taken:
                         self.take(around(middle, width, height))
                         return middle, True

@@ -22,6 +22,7 @@ go; svg.py draws them. `dot` writes the same for those who want Graphviz to draw
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -49,6 +50,7 @@ SIZE = 11.0  # of the text in boxes, in points
 SMALL = 9.5  # of the text beside arrows
 WIDEST = 60  # characters of a line
 LARGE = 100  # boxes, from which on the layout may stop before it is perfect
+FAR = 2000  # boxes that arrows pass by, from which on they do so in straight lines
 
 LINE, LEAST = 13.0, 24.0  # the height of a line in a box, and of an op's circle
 
@@ -278,6 +280,22 @@ class Scale:
         return list(dict.fromkeys((self.smallest, middle, self.largest)))
 
 
+def boxes_passed(picture: Picture) -> int:
+    """How many boxes the arrows pass by, where each box follows those before it at once."""
+    before, after = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for arrow in picture.arrows:
+        before[arrow.target].append(arrow.source)
+        after[arrow.source].append(arrow.target)
+    rank: dict[str, int] = {}
+    for box in picture.boxes:
+        rank[box.id] = max((rank.get(id, 0) + 1 for id in before[box.id]), default=0)
+    for box in picture.boxes:
+        if after[box.id] and not before[box.id]:  # a leaf stands near its first use
+            rank[box.id] = min(rank[id] for id in after[box.id]) - 1
+    lengths = (rank[arrow.target] - rank[arrow.source] - 1 for arrow in picture.arrows)
+    return sum(length for length in lengths if length > 0)
+
+
 def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
     """The Graphviz source of the drawing itself; its legend and caption stand outside it, or, with
     `captioned`, below it. A `bare` one only says how large everything is: for a layout."""
@@ -298,6 +316,8 @@ def dot(picture: Picture, captioned: bool = False, bare: bool = False) -> str:
         graph.attr(label=escape("\n".join(words)), labelloc="b")
     if len(picture.boxes) > LARGE:  # an input used 70 times along a chain: 2.4 s, not 63
         graph.graph_attr |= {"nslimit": "1", "nslimit1": "1"}
+    if boxes_passed(picture) > FAR:  # weights used 40 times along a chain: 0.1 s, not 14
+        graph.graph_attr["splines"] = "line"
     frames: dict[tuple[str, ...], graphviz.Digraph] = {(): graph}
     for i, path in enumerate(picture.frames, 1):
         label, large = picture.label_of(path), path[-1] in picture.repeats

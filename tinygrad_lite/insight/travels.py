@@ -68,7 +68,10 @@ def travel(graph: Computation, end: Node) -> dict[str, Any]:
     )
     by_use: dict[Use, float] = {}
     if None not in found:
-        by_use, _, _ = edge_shares(traced.order, within, sent, end.gradient)
+        try:
+            by_use, _, _ = edge_shares(traced.order, within, sent, end.gradient)
+        except NotImplementedError as error:  # a rule that cannot be differentiated
+            note = note or str(error)
     chain, total = Chain(output, wrt, graph.names), count_paths(traced, wrt)
     if total <= PATHS:
         rows, parts = path_rows(graph, traced, end, chain, numbers)
