@@ -14,10 +14,12 @@ import re
 import struct
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
 PYTHON = re.compile(r"^```python\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+TORCH = re.compile(r"^import torch\b", re.MULTILINE)
 # A piece of the package's source: the file, how the first line begins, and how the last does.
 SOURCE = re.compile(r"^```source (\S+)\n(.*)\n(.*)\n```\n", re.MULTILINE)
 PACKAGE = Path(__file__).parent.parent / "tinygrad_lite"
@@ -68,6 +70,10 @@ def in_empty_folder(make):
 
 def run_blocks(text: str, stem: str, script: Path | None = None, first: dict | None = None) -> Made:
     """The page with the output of its blocks; `first` has the line before each, in a script."""
+    if TORCH.search(text) and not find_spec("torch"):
+        if os.environ.get("TINYGRAD_LITE_REQUIRE_ALL"):
+            raise ModuleNotFoundError("PyTorch is not installed")
+        return f"!!! note\n\n    Not run here: PyTorch was not installed.\n\n{text}", {}
     names = {"__name__": "__main__", "__file__": str(script or stem)}
     pictures: dict[str, bytes] = {}
     count = 0
@@ -114,7 +120,8 @@ def source_of(piece: re.Match[str]) -> str:
 def as_output(text: str) -> str:
     """What was printed, in Markdown."""
     text = text.strip("\n")
-    return f"\n```{{ .text .output }}\n{text}\n```\n" if text else ""
+    kind = "output" if "  " in text or "\n" in text else "output sentence"
+    return f"\n```{{ .text .{kind.replace(' ', ' .')} }}\n{text}\n```\n" if text else ""
 
 
 def picture_files() -> dict[Path, int]:

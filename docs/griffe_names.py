@@ -3,6 +3,7 @@ and that a docstring's `>>>` lines are code and its stars and signs are not Mark
 
 import inspect
 import re
+from html import escape
 
 import griffe
 
@@ -45,10 +46,12 @@ def readable(text: str) -> str:
     for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         if block.startswith(">>> "):
             out.append(f"```pycon\n{block}\n```")
+        elif all("<-" in line for line in block.splitlines()):  # a formula a line
+            out.append(f"```text\n{block}\n```")
         elif block.startswith("    "):
             out.append(block)
         else:
             parts = re.split(r"(``.*?``|`.*?`)", block, flags=re.DOTALL)
-            parts[::2] = [re.sub(r"([*_<\[])", r"\\\1", part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"([*_\[])", r"\\\1", escape(part)) for part in parts[::2]]
             out.append("".join(parts))
     return "\n\n".join(out)

@@ -6,7 +6,6 @@ The example of a function is its row in `calls.txt`; that of everything else is 
 
 import builtins
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,19 @@ HERE = Path(__file__).parent
 # Modules whose names are for users, beside the package itself.
 MODULES = {"training": training.__all__, "testing": ["op_test", "check_op", "sample", "Sample"]}
 
+# The classes of what the questions return.
+RETURNED = {
+    "graph": "insight.graphs.Graph recorded.nodes.Node recorded.nodes.Edge",
+    "steps": "insight.stepper.Steps stepping.steps.Step",
+    "paths": "insight.paths.Paths insight.paths.Path",
+    "path_classes": "insight.classes.PathClasses insight.classes.PathClass",
+    "flow": "insight.flows.Flow",
+    "profile": "insight.profiles.Profile insight.profiles.Layer",
+    "compare": "insight.comparing.Comparison insight.comparing.Row",
+    "what_if": "insight.what_if.WhatIf insight.what_if.Row insight.what_if.Point",
+    "History": "insight.history.Row",
+    "check": "checking.Checked checking.CheckError",
+}
 # The groups of functions, and the files of `tinygrad_lite/ops/` whose functions are in each.
 GROUPS = {
     "Elementwise": ("elementwise", "special", "at_zero"),
@@ -157,7 +169,8 @@ def page_of(name: str) -> Made:
     text, pictures = run_page(sections()[name], name)
     if name == "Tensor":
         text += methods()
-    return f"# {name}\n\n{text}\n## In full\n\n{references(name)}", pictures
+    alone = "    options:\n      inherited_members: false\n" * (name == "Tensor")
+    return f"# {name}\n\n{text}\n## In full\n\n{references(name)}{alone}", pictures
 
 
 def methods() -> str:
@@ -168,17 +181,13 @@ def methods() -> str:
 
 
 def references(name: str) -> str:
-    """What mkdocstrings writes out: the name, and the class of what it returns; of a module its
-    names."""
+    """What mkdocstrings writes out: the name, and what it returns; of a module its names."""
     if name in MODULES:
-        return "\n\n".join(f"::: tinygrad_lite.{name}.{part}" for part in MODULES[name]) + "\n"
-    what = getattr(tinygrad_lite, name)
-    places = [f"{what.__module__}.{name}"]
-    returned = getattr(what, "__annotations__", {}).get("return", "")
-    kind = getattr(sys.modules[what.__module__], str(returned), None)
-    if isinstance(kind, type) and kind.__module__.startswith("tinygrad_lite.") and kind != Tensor:
-        places.append(f"{kind.__module__}.{kind.__name__}")
-    return "\n\n".join(f"::: {place}" for place in places) + "\n"
+        places = [f"{name}.{part}" for part in MODULES[name]]
+    else:
+        module = getattr(tinygrad_lite, name).__module__.removeprefix("tinygrad_lite.")
+        places = [f"{module}.{name}", *RETURNED.get(name, "").split()]
+    return "\n\n".join(f"::: tinygrad_lite.{place}" for place in places) + "\n"
 
 
 def check_examples() -> None:
