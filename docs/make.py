@@ -40,7 +40,9 @@ def make(task: Task) -> dict[str, cells.Made]:
         match kind:
             case "example":
                 text, pictures = cells.run_example(what)
-                return {uri: (about_example(what) + text, pictures)}
+                first = re.compile(r"^# .*\n", re.MULTILINE)  # the title
+                note = about_example(what)
+                return {uri: (first.sub(lambda title: title[0] + note, text, count=1), pictures)}
             case "page":
                 return {uri: cells.run_page(what.read_text(encoding="utf-8"), what.stem)}
             case "names":
