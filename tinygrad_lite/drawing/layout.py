@@ -176,15 +176,13 @@ class Room:
             self.take((left, y - 1, right, y + 1))
 
     def take_line(self, points: Sequence[complex], thickness: float) -> None:
-        """Note that a line is there: stretch by stretch where it is level, else at every other
-        point, as no text fits between."""
+        """Note that a line is there: stretch by stretch where it is level, else point by point."""
         half, n, i = (thickness + 1) / 2, len(points), 0
         while i < n:
             x, y = points[i].real, points[i].imag
             i, cell, end = i + 1, x // CELL, x
             while i < n and abs(points[i].imag - y) < 0.01 and points[i].real // CELL == cell:
                 end, i = points[i].real, i + 1
-            i += end == x
             self.take((min(x, end) - half, y - half, max(x, end) + half, y + half))
 
     def place(
