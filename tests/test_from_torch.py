@@ -733,6 +733,14 @@ def test_a_function_that_calls_modules():
     assert leaves_of(bound).keys() == {"input", "weight", "bias"}
 
 
+def test_a_function_that_calls_a_module_of_another_file(monkeypatch):
+    import torch_models
+
+    monkeypatch.setattr(torch_models, "encoder", nn.Linear(3, 2).double(), raising=False)
+    y = from_torch(lambda x: torch_models.encoder(x).relu(), noise(4, 3))
+    assert leaves_of(y).keys() == {"x", "encoder.weight", "encoder.bias"}
+
+
 def test_a_model_whose_own_argument_is_called_check():
     def model(x, check=3.0):
         return x * check
