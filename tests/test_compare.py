@@ -4,12 +4,24 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from nets import deep_net, skip_networks
 
-from tinygrad_lite import Tensor, compare, flow, grad, path_classes, paths, replay, scope
+from tinygrad_lite import (
+    Tensor,
+    compare,
+    flow,
+    grad,
+    graph,
+    path_classes,
+    paths,
+    replay,
+    scope,
+    tanh,
+)
 from tinygrad_lite.cli import main
 from tinygrad_lite.drawing import render
 from tinygrad_lite.drawing.table import percent
@@ -397,3 +409,77 @@ def test_paths_that_enter_the_same_scopes_are_told_apart_in_the_picture(tmp_path
     paths(x * x, x).save(tmp_path / "p.svg")
     text = (tmp_path / "p.svg").read_text()
     assert all(f"by operand {i}" in text for i in (1, 2))
+
+
+# Paths that scopes do not tell apart
+
+
+def residual(depth, skip, block=nullcontext, seed=0):
+    """(output, first weight) of tanh layers, each with a skip or none, inside `block(i)`."""
+    rng = np.random.default_rng(seed)
+    weights = [
+        Tensor(rng.standard_normal((4, 4)), requires_grad=True, name=f"W{i}") for i in range(depth)
+    ]
+    h = Tensor(np.ones(4))
+    for i, w in enumerate(weights):
+        with block(f"f{i}"):
+            f = tanh(w @ h)
+            h = h + f if skip else f
+    return h.sum(), weights[0]
+
+
+@pytest.mark.parametrize("block", [nullcontext, scope])
+@pytest.mark.parametrize("depth", [2, 8, 40])
+def test_a_skip_that_scopes_do_not_tell_is_never_taken_for_a_path_of_the_plain_net(depth, block):
+    """Of the 2**(depth - 1) paths to the first weight, the plain net has the one without skips:
+    what it carries is found by stopping every skip."""
+    F, _ = residual(depth, False, block)
+    G, v = residual(depth, True, block)
+    edges = [e for e in graph(G).edges if e.skip]
+    deep = grad(replay(G, stop_gradient=edges), v).data
+    whole = grad(G, v).data
+    for first, second in ((F, G), (G, F)):
+        row = compare(first, second, ["W0"]).rows[0]
+        here = row.second if second is G else row.first
+        assert here.common.norm == pytest.approx(np.linalg.norm(deep))
+        assert here.own.norm == pytest.approx(np.linalg.norm(whole - deep))
+        assert here.common.share + here.own.share == pytest.approx(1)
+        plain = row.first if second is G else row.second
+        assert plain.own is None
+        assert plain.common.share == 1
+        assert sum(found.count for found in here.classes.values()) == 2 ** (depth - 1)
+        assert here.to_json()["classes"][-1]["key"][-1].startswith("over ")
+        assert row.note.count("name scopes") == 0
+
+
+def test_what_goes_around_an_output_that_the_other_was_computed_from_is_its_own():
+    w = Tensor(2.0, requires_grad=True, name="w")
+    F = w * w
+    around, back = compare(F, F - 3.0 * w).rows[0], compare(F - 3.0 * w, F).rows[0]
+    assert (around.second.common.norm, around.second.own.norm) == (4, 3)
+    assert (back.first.common.norm, back.first.own.norm) == (4, 3)
+    assert back.second.own is None
+    y = tanh(F)  # the skip is what F travels, not what it passes
+    row = compare(F, F + y).rows[0]
+    assert row.second.common.norm == pytest.approx(4)
+    assert row.second.own.norm == pytest.approx(4 / np.cosh(4) ** 2)
+
+
+def test_paths_that_nothing_tells_apart_are_said_not_to_be():
+    w = Tensor(2.0, requires_grad=True, name="w")
+    row = compare(w * w, w * w - 3.0 * w).rows[0]
+    assert "G has more paths than F in one class: name scopes to tell them apart" in row.note
+    with scope("square"):
+        F = w * w
+    assert "name scopes" not in compare(F, F - 3.0 * w).rows[0].note
+
+
+def test_nets_of_the_same_paths_have_all_in_common_and_scopes_that_tell_skips_stay_the_names(FG):
+    F, _ = residual(140, True)
+    G, _ = residual(140, True)
+    (row,) = compare(F, G, ["W0"]).rows
+    assert row.second.common.share == 1
+    assert row.second.own is None
+    F, G, _ = FG
+    keys = [list(side.classes) for side in compare(F, G, ["W1"], ONES).rows[0].sides]
+    assert keys == [[("f1", "f2", "f3")], [("f1", "f2"), ("f1", "f2", "f3")]]

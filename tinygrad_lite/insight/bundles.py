@@ -10,70 +10,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ..recorded.joins import Use
 from ..recorded.measure import norms
 from ..recorded.nodes import Edge
 from ..recorded.trace import Trace, scope_entered
 from ..value import Value
 from .jacobians import sends
-
-Named = Literal["scope", "depth", "skips"]
-By = Named | Callable[[Edge], Any]
-NAMED: tuple[str, ...] = get_args(Named)
-OTHER = "other"  # the key of what a cap has put together
-REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
-
-
-def check_by(by: Any) -> None:
-    """Raises: ValueError if nothing is grouped by this."""
-    if not callable(by) and by not in NAMED:
-        names = ", ".join(map(repr, NAMED))
-        raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
-
-
-def spread(
-    traced: Trace, by: By, keep: int, spared: Set[Any] = frozenset()
-) -> Iterator[tuple[Value, Bundle]]:
-    """What arrives at each value, from the output on: of more than `keep` keys the largest, and
-    those in `spared` whatever their number."""
-    key: Any = None if callable(by) else Key(tuple) if by == "scope" else 0
-    start = Bundle([key], [1], np.asarray(traced.start)[None])
-    waiting: dict[Value, list[Bundle]] = defaultdict(list, {traced.output: [start]})
-    for node in reversed(traced.order):
-        here = cap(combine(waiting.pop(node), math.inf), keep, spared)
-        yield node, here
-        for slot, x, parts in sends(node, here.parts, traced.within):
-            step = key_of_step(by, traced, node, slot)
-            longer = [extend(step, k) for k in here.keys]
-            waiting[x].append(merge(None, longer, here.counts, parts))
-            combine(waiting[x], 2)
-
-
-def bundles_at(
-    ends: Set[Value], traced: Trace, by: By, keep: int, spared: Set[Any] | None = None
-) -> tuple[dict[Value, Bundle], set[Any]]:
-    """What arrives at each of `ends`, by key, and every key that came up on the way (none where
-    `spared` is None)."""
-    found: dict[Value, Bundle] = {}
-    seen: set[Any] = set()
-    for node, here in spread(traced, by, keep, spared or set()):
-        if spared is not None:
-            seen.update(here.keys)
-        if node in ends:
-            found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
-    return found, seen
-
-
-class Bundle(NamedTuple):
-    """What has arrived at a value, by key: the numbers of paths, and the cotangents, stacked
-    along a first axis so that a rule may serve them all at once."""
-
-    keys: list[Any]
-    counts: list[int]
-    parts: np.ndarray
 
 
 class Key:
@@ -112,6 +59,96 @@ class Key:
         for part in reversed(step):
             key = Key(part, key)
         return key
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """A key of scopes, and how many marks of each kind a path has."""
+
+    scopes: Key
+    marks: tuple[int, int] = (0, 0)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The scopes, in order."""
+        found: tuple[str, ...] = whole(self.scopes)
+        return found
+
+    def __add__(self, key: Marks) -> Marks:
+        (a, b), (c, d) = self.marks, key.marks
+        return Marks(key.scopes.after(self.steps), (a + c, b + d))
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Groups paths by the scopes they enter and the marks of the uses they pass."""
+
+    uses: dict[Use, tuple[int, int]]
+
+    def step(self, target: Value, slot: int) -> Marks | None:
+        """What a step into `target`, through a slot, adds to the key of a path."""
+        name = scope_entered(target.inputs[slot], target)
+        mark = self.uses.get((target, slot))
+        if name is None and mark is None:
+            return None
+        return Marks(Key(tuple).after(() if name is None else (name,)), mark or (0, 0))
+
+
+Named = Literal["scope", "depth", "skips"]
+By = Named | Callable[[Edge], Any] | Marked  # a Marked only from inside the package
+NAMED: tuple[str, ...] = get_args(Named)
+OTHER = "other"  # the key of what a cap has put together
+REST: Any = object()  # stands for OTHER until the end, so that a key "other" of `by` is another
+
+
+def check_by(by: Any) -> None:
+    """Raises: ValueError if nothing is grouped by this."""
+    if not callable(by) and not isinstance(by, Marked) and by not in NAMED:
+        names = ", ".join(map(repr, NAMED))
+        raise ValueError(f"by must be {names} or a function of an Edge, but is {by!r}")
+
+
+def spread(
+    traced: Trace, by: By, keep: int, spared: Set[Any] = frozenset()
+) -> Iterator[tuple[Value, Bundle]]:
+    """What arrives at each value, from the output on: of more than `keep` keys the largest, and
+    those in `spared` whatever their number."""
+    key: Any = None if callable(by) else Key(tuple) if by == "scope" else 0
+    key = Marks(Key(tuple)) if isinstance(by, Marked) else key
+    start = Bundle([key], [1], np.asarray(traced.start)[None])
+    waiting: dict[Value, list[Bundle]] = defaultdict(list, {traced.output: [start]})
+    for node in reversed(traced.order):
+        here = cap(combine(waiting.pop(node), math.inf), keep, spared)
+        yield node, here
+        for slot, x, parts in sends(node, here.parts, traced.within):
+            step = key_of_step(by, traced, node, slot)
+            longer = [extend(step, k) for k in here.keys]
+            waiting[x].append(merge(None, longer, here.counts, parts))
+            combine(waiting[x], 2)
+
+
+def bundles_at(
+    ends: Set[Value], traced: Trace, by: By, keep: int, spared: Set[Any] | None = None
+) -> tuple[dict[Value, Bundle], set[Any]]:
+    """What arrives at each of `ends`, by key, and every key that came up on the way (none where
+    `spared` is None)."""
+    found: dict[Value, Bundle] = {}
+    seen: set[Any] = set()
+    for node, here in spread(traced, by, keep, spared or set()):
+        if spared is not None:
+            seen.update(here.keys)
+        if node in ends:
+            found[node] = merge(None, [whole(k) for k in here.keys], *here[1:])
+    return found, seen
+
+
+class Bundle(NamedTuple):
+    """What has arrived at a value, by key: the numbers of paths, and the cotangents, stacked
+    along a first axis so that a rule may serve them all at once."""
+
+    keys: list[Any]
+    counts: list[int]
+    parts: np.ndarray
 
 
 def whole(key: Any) -> Any:
@@ -156,6 +193,8 @@ def merge(here: Bundle | None, keys: list[Any], counts: list[int], parts: np.nda
 
 def key_of_step(by: By, traced: Trace, target: Value, slot: int) -> Any:
     """What a step into `target`, through a slot, adds to the key of a path."""
+    if isinstance(by, Marked):
+        return by.step(target, slot)
     if by == "skips":
         return int((target, slot) in traced.skips)
     if not callable(by):

@@ -244,7 +244,7 @@ def classify(
     found, seen = bundles_at(ends, traced, by, keep, spared)
     arrived = receipts(output, traced.start, traced.within, ends)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
-    results, told = [], "class" if callable(by) else by
+    results, told = [], by if isinstance(by, str) else "class"
     for tensor in wrt:
         ends_in, outcome = list(found[tensor].parts), arrived.values[tensor].outcome
         total = arrived.gradients[tensor]

@@ -1,8 +1,8 @@
 """Computations on one scale: the gradients of their parameters, path by path.
 
-Parameters are matched by name. The paths of each are grouped (by the scopes they enter,
-unless told otherwise), and the groups of every other computation are held against those of
-the first: what travels the paths that both have, and what travels paths that only the
+Parameters are matched by name. The paths of each are grouped (unless told otherwise by the
+scopes they enter, see marks.py), and the groups of every other computation are held against those
+of the first: what travels the paths that both have, and what travels paths that only the
 other has, such as skips. Norms of parts are never added up: parts are vectors and may
 oppose each other, which signed shares and the coherence |g| / sum of |parts| say.
 """
@@ -10,7 +10,7 @@ oppose each other, which signed shares and the coherence |g| / sum of |parts| sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -33,10 +33,11 @@ from ..views.boxes import Diagram, diagram
 from ..views.brief import brief
 from ..views.looks import OVER, THROUGH, picture
 from ..views.one_layout import on_one_layout
-from .bundles import OTHER, REST, By
+from .bundles import OTHER, REST, By, Marked
 from .classes import PathClasses, classify
 from .comparison_page import comparison_page
 from .formulas import Formula, Quotient
+from .marks import differ, is_vague, marked, named
 from .result import Derived, Drawing, Item, Numbers, plain
 
 Pairs = dict[str, tuple[Tensor, ...]]  # parameters that stand for each other, by name
@@ -289,7 +290,8 @@ def compare(
     `graph`. `wrt` picks some (by name, or Tensors), by default all that both have. `gradient` is
     the cotangent of all outputs, where they are not scalars; both may follow the outputs without
     their names, `wrt` then as a name or a list. `by` and `keep` say how paths are grouped: see
-    `path_classes`. Every other output is held against the first.
+    `path_classes`; where paths with different numbers of skips enter the same scopes, they are
+    told apart by both. Every other output is held against the first.
 
     >>> from tinygrad_lite import Tensor, compare, scope
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -335,20 +337,27 @@ def compare_named(
     found = [parameters_of(y, known) for y, known in zip(outputs, called, strict=True)]
     groups = match(found)
     groups = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, groups)
-    asks = [
-        partial(classify, output, wanted, by, start, keep, names=known)
-        for output, wanted, start, known in zip(
-            outputs, zip(*groups.values(), strict=True), starts, called, strict=True
-        )
+    against = [1, *[0] * (len(outputs) - 1)]  # the first is held against the second
+
+    def classes(*bys: By) -> tuple[list[tuple[PathClasses, ...]], bool]:
+        asked = zip(outputs, zip(*groups.values(), strict=True), bys, starts, called, strict=True)
+        asks = [
+            partial(classify, y, wanted, by, start, names=known)
+            for y, wanted, by, start, known in asked
+        ]
+        skips = [len(by.uses) for by in bys if isinstance(by, Marked)]
+        found, lost = classify_all(asks, keep)
+        # Paths in few classes by scopes are in so many more by skips.
+        return classify_all(asks, keep + max(skips)) if lost and any(skips) else (found, lost)
+
+    bys: list[By] = [
+        marked(y, outputs[i]) if by == "scope" else by
+        for y, i in zip(outputs, against, strict=True)
     ]
-    # Where classes are too many and are put together, those that both have are spared.
-    mine, seen = asks[0](set())
-    others = [ask(seen if REST not in seen else set()) for ask in asks[1:]]
-    if REST in seen and (known := [keys for _, keys in others if REST not in keys]):
-        mine, _ = asks[0](set().union(*known))
-    unmatched = ""
-    if REST in seen and any(REST in keys for _, keys in others):
-        unmatched = f"more than keep={keep} classes in both: some cannot be matched"
+    sides, lost = classes(*bys)
+    if by == "scope" and not differ(sides) and any(by.uses for by in bys if isinstance(by, Marked)):
+        sides, lost = classes(*[by] * len(outputs))
+    unmatched = f"more than keep={keep} classes in both: some cannot be matched" * lost
     titles = tuple(
         oneline(known.name(y) or default)
         for known, y, default in zip(called, outputs, letters(len(outputs)), strict=True)
@@ -358,18 +367,38 @@ def compare_named(
         for i, title in enumerate(titles)
     )
     rows = []
-    for name, *all in zip(groups, mine, *(theirs for theirs, _ in others), strict=True):
+    for name, *all in zip(groups, *sides, strict=True):
+        if by == "scope":
+            all = list(named(all, [titles[i] for i in against]))
         one, *rest = all
         notes = [f"{title}: {x.note}" for title, x in zip(titles, all, strict=True) if x.note]
         if one.note and all_equal([x.note for x in all]):
             notes = [f"{'both' if len(all) == 2 else 'all'}: {one.note}"]
         elif not one.note and len(all) == 2:
             notes = [rest[0].note]
-        lost = OTHER in one and any(OTHER in x for x in rest)
-        note = "; ".join(filter(None, [*notes, unmatched * lost]))
-        sides = side(one, rest[0]), *(side(x, one) for x in rest)
-        rows.append(Row(oneline(name), sides, note))
+        put_together = OTHER in one and any(OTHER in x for x in rest)
+        more = [
+            f"{title} has more paths than {titles[0]} in one class: name scopes to tell them apart"
+            for title, x in zip(titles[1:], rest, strict=True)
+            if any(key in one and one[key].count < x[key].count for key in x if is_vague(key, by))
+        ]
+        note = "; ".join(filter(None, [*notes, *more, unmatched * put_together]))
+        held = side(one, rest[0]), *(side(x, one) for x in rest)
+        rows.append(Row(oneline(name), held, note))
     return Comparison(titles, tuple(rows), outputs, tuple(called), starts)
+
+
+def classify_all(
+    asks: Sequence[Callable[..., Any]], keep: int
+) -> tuple[list[tuple[PathClasses, ...]], bool]:
+    """The classes of each computation, and whether some cannot be matched. Where they are too many
+    and are put together, those that both have are spared."""
+    mine, seen = asks[0](keep, set())
+    others = [ask(keep, seen if REST not in seen else set()) for ask in asks[1:]]
+    if REST in seen and (known := [keys for _, keys in others if REST not in keys]):
+        mine, _ = asks[0](keep, set().union(*known))
+    lost = REST in seen and any(REST in keys for _, keys in others)
+    return [mine, *(theirs for theirs, _ in others)], lost
 
 
 def letters(n: int) -> list[str]:
