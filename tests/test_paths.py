@@ -1,6 +1,8 @@
 """The gradient as traffic: what travels each path, class and edge, and that it all adds up."""
 
 import math
+from collections import Counter, defaultdict
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from nets import deep_net, random_graph, skip_networks
 from samples import SAMPLES
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, flow, grad, path_classes, paths, scope, sigmoid
+from tinygrad_lite import Tensor, flow, grad, graph, path_classes, paths, scope, sigmoid
 from tinygrad_lite.insight.jacobians import pushforward
 from tinygrad_lite.operation import OPS
 from tinygrad_lite.testing import Call
@@ -131,6 +133,44 @@ def test_flow_is_a_unit_flow(seed):
         assert out_of[nodes[p]] == pytest.approx(1, abs=1e-12 * size)
         for node in into.keys() & out_of.keys():
             assert into[node] == pytest.approx(out_of[node], abs=1e-12 * size)
+
+
+def test_what_passes_a_scope_inside_another_passes_that_too():
+    a = Tensor(2.0, requires_grad=True, name="a")
+    with scope("block"):
+        with scope("inner"):
+            h = a * 0.25
+        y = a + h
+    assert flow(y * 3.0, wrt=a).scopes == pytest.approx({"block": 1.0, "block/inner": 0.2})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_share_that_passes_a_scope_is_that_of_the_paths_that_enter_it(seed):
+    """Scopes are nested, and some are left and entered again."""
+    rng = np.random.default_rng(seed)
+    x = Tensor(rng.uniform(0.2, 1.0, 3), requires_grad=True)
+    pool, again = [x], 0
+    for _ in range(9):
+        with ExitStack() as entered:
+            for name in rng.choice(["a", "b", "c"], rng.integers(3)):
+                entered.enter_context(scope(str(name)))
+            p, q = (pool[-1 - int(rng.integers(min(len(pool), 3)))] for _ in "pq")
+            pool.append(p * q if rng.integers(2) else sigmoid(p) + q)
+    output = (pool[-1] * pool[-2]).sum()
+    nodes, expected = graph(output).nodes, defaultdict(float)
+    for path in paths(output, wrt=x, limit=10**5):
+        passed = Counter()
+        for e in path.edges:
+            into, source = nodes[e.target].scope, nodes[e.source]
+            outside = source.scope if source.op else ()
+            passed.update(
+                "/".join(into[:n]) for n in range(1, len(into) + 1) if outside[:n] != into[:n]
+            )
+        again += max(passed.values(), default=0) > 1
+        for name in passed:
+            expected[name] += path.share
+    assert again
+    assert flow(output, wrt=x).scopes == pytest.approx(dict(expected))
 
 
 def test_flow_of_an_op_that_promises_nothing():

@@ -17,8 +17,9 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -26,17 +27,18 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import messages
+from ..backward import contributions, messages
 from ..drawing.bars import Bar, bars, stack
 from ..drawing.picture import Direction, Look, Picture
 from ..drawing.render import svg
 from ..drawing.table import Table, percent
 from ..recorded.first_bad import first_bad
-from ..recorded.measure import norm
+from ..recorded.joins import Use
+from ..recorded.measure import norm, share_of
 from ..recorded.nodes import Edge
 from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
 from ..recorded.states import APPEARANCE, State
-from ..recorded.trace import Trace, scope_entered, trace
+from ..recorded.trace import Trace, trace
 from ..tensor import Tensor
 from ..value import Value
 from ..views.boxes import Wire, diagram
@@ -69,13 +71,33 @@ class Flow(Breakdown, Drawing):
 
     @cached_property
     def scopes(self) -> Mapping[str, float]:
-        """The share that enters each scope, in the order of the computation."""
-        found: dict[str, float] = {}
+        """The share of the gradient that passes each scope, those inside it included, in the order
+        of the computation. What enters a scope again after it left counts once."""
+        entered: dict[tuple[str, ...], dict[Use, float]] = {}
         for (target, slot), part in self.by_use.items():
-            name = scope_entered(target.inputs[slot], target)
-            if name is not None:
-                found[name] = found.get(name, 0.0) + part
-        return MappingProxyType(found)
+            x: Any = target.inputs[slot]
+            outside = x.scope if x.op is not None else ()
+            for n in range(1, len(target.scope) + 1):
+                if outside[:n] != (name := target.scope[:n]):
+                    entered.setdefault(name, {})[target, slot] = part
+        again = {name for name in entered if is_entered_again(self.trace.order, name)}
+        return MappingProxyType({
+            "/".join(name): 1.0 - self.share_without(uses) if name in again else sum(uses.values())
+            for name, uses in entered.items()
+        })  # fmt: skip
+
+    def share_without(self, uses: Collection[Use]) -> float:
+        """The share of the paths that pass none of some uses."""
+        trace, (wrt,) = self.trace, self.trace.wrt
+        arrived: dict[Value, Any] = {trace.output: trace.start}
+        for node in reversed(trace.order):
+            if node in arrived and node is not wrt:
+                g = arrived.pop(node)
+                for slot, x, part in contributions(node, g, within=trace.within):
+                    if (node, slot) not in uses:
+                        arrived[x] = arrived[x] + part if x in arrived else part
+        share = share_of(arrived[wrt], self.gradient) if wrt in arrived else 0.0
+        return math.nan if share is None else share
 
     def table(self) -> Table:
         """A row an edge, the largest share first."""
@@ -192,6 +214,22 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
     called = traced.title(output), traced.title(wrt)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     return Flow(total, *called, note, outcome.state, bad, traced, by_use)
+
+
+def is_entered_again(order: Sequence[Value], name: tuple[str, ...]) -> bool:
+    """Whether a path leaves a scope and comes back to it, among values in their order."""
+    inside = [x.op is not None and x.scope[: len(name)] == name for x in order]
+    first, last = inside.index(True), len(inside) - inside[::-1].index(True)
+    left: set[Any] = set()  # what was computed outside of it from what was inside
+    members: set[Any] = set()
+    for value, here in zip(order[first:last], inside[first:last], strict=True):
+        if here and not left.isdisjoint(value.inputs):
+            return True
+        if here:
+            members.add(value)
+        elif not (members.isdisjoint(value.inputs) and left.isdisjoint(value.inputs)):
+            left.add(value)
+    return False
 
 
 def not_conserved(

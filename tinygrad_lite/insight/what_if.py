@@ -24,7 +24,7 @@ from ..context import no_grad
 from ..drawing.bars import Bar, Mark, bars
 from ..drawing.table import Table, percent
 from ..recorded.joins import Use, is_sum
-from ..recorded.measure import narrow, norm, wide
+from ..recorded.measure import norm, share_of, wide
 from ..recorded.nodes import Computation, Edge, computation_of
 from ..recorded.replay import Plan, ReplayWarning
 from ..recorded.rerun import ask_again, rerun
@@ -344,13 +344,6 @@ def changed(title: str, i: int, change: np.ndarray) -> str:
     if high - low <= 1e-9 * abs(high):
         return f"{title} {'-' if high < 0 else '+'} {number(abs(high))}"
     return f"{title} ({i}), changed by {number(norm(change))}"
-
-
-def share_of(part: np.ndarray, whole: np.ndarray) -> float | None:
-    """The signed share of a part of a gradient that is not 0; None where it overflows."""
-    unit = wide(whole) / np.abs(whole).max()
-    share = narrow(np.vdot(part / np.abs(whole).max(), unit) / np.vdot(unit, unit))
-    return share if math.isfinite(share) else None
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -23,6 +23,13 @@ def narrow(x: Any) -> float:
     return held if math.isnan(held) or held == x or 0 < abs(held) < math.inf else x
 
 
+def share_of(part: np.ndarray, whole: np.ndarray) -> float | None:
+    """The signed share of a part of a gradient that is not 0; None where it overflows."""
+    unit = wide(whole) / np.abs(whole).max()
+    share = narrow(np.vdot(part / np.abs(whole).max(), unit) / np.vdot(unit, unit))
+    return share if math.isfinite(share) else None
+
+
 def norm(array: Any) -> float:
     """The Euclidean norm of all elements, without overflow or underflow on the way.
 
