@@ -236,6 +236,25 @@ def test_a_plain_net_and_one_with_skips_share_a_layout():
     assert {x for x, _ in in_plain.values()} <= {x for x, _ in in_residual.values()}
 
 
+@pytest.mark.parametrize("skips", [(False, True), (True, False), (True, True)])
+def test_what_repeats_in_both_stands_in_one_frame(skips):
+    F, G = (residual(40, skip)[0] for skip in skips)
+    pictures = compare(F, G, ["W0"]).pictures()
+    places = []
+    for shown in pictures:
+        (name,) = shown.repeats
+        assert shown.repeats[name].times == 40
+        framed = {box.lines[0]: box.id for box in shown.boxes if box.cluster == (name,)}
+        assert {"h", "@", "tanh", "W"} <= set(framed)
+        assert all(box.cluster == () for box in shown.boxes if box.id not in framed.values())
+        places.append({box.id: box.lines[0] for box in shown.boxes if box.cluster})
+    common = places[0].keys() & places[1].keys()
+    assert {"h", "@", "tanh", "W"} <= {places[0][id] for id in common}
+    assert all(places[0][id] == places[1][id] for id in common)
+    (frame,) = pictures[0].base.frames
+    assert frame == (next(iter(pictures[0].repeats)),)
+
+
 def test_three_computations_are_held_against_the_first(FG):
     F, G, t = FG
     stopped = replay(G, stop_gradient="f3")

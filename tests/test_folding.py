@@ -1,6 +1,8 @@
 """Folding: what repeats is drawn once, with numbers that are those of all repeats."""
 
+import math
 import random
+import xml.etree.ElementTree as ET
 from collections import Counter
 from contextlib import nullcontext
 from itertools import pairwise
@@ -21,10 +23,12 @@ from tinygrad_lite.drawing.svg import extent
 from tinygrad_lite.recorded import fold
 from tinygrad_lite.recorded.fold import VISIBLE, folding
 from tinygrad_lite.recorded.measure import norm
-from tinygrad_lite.text import number
+from tinygrad_lite.text import number, text_width
 from tinygrad_lite.views import boxes
 from tinygrad_lite.views.boxes import LARGEST, diagram
 from tinygrad_lite.views.units import common_name
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def parameter(*shape, seed=0, name=""):
@@ -419,6 +423,28 @@ def test_a_unit_is_drawn_with_how_often_it_comes_its_curves_and_what_they_say():
     width, height = extent(drawn)
     assert width <= 1600
     assert height <= 1000
+
+
+@pytest.mark.parametrize("blocks", [3, 9, 25, 40, 99, 400])
+def test_the_numbers_of_repeats_stand_apart(blocks):
+    """Two that touch would be read as one: block 1 and 5 as block 15."""
+    h = Tensor(np.ones(4), name="x")
+    for i in range(blocks):
+        h = tanh(parameter(4, 4, seed=i) @ h)
+    h.sum().backward()
+    root = ET.fromstring(graph(h.sum(), gradient=1.0).svg(fold=True))
+    texts = [x for x in root.iter(f"{SVG}text") if x.text and not x.get("font-weight")]
+    shown = [(x, x.text.replace("\N{NO-BREAK SPACE}", " ")) for x in texts]
+    first = next(x for x, words in shown if words == "block 1")
+    row = [(x, words) for x, words in shown if x.get("y") == first.get("y")]
+    assert row[0][0] is first
+    assert row[-1][1] == str(blocks)
+    size, end = float(first.get("font-size")), -math.inf
+    for x, words in row:
+        wide = text_width(words, size)
+        begin = float(x.get("x")) - (0 if x is first else wide / 2)
+        assert begin - end > 0.8 * size
+        end = begin + wide
 
 
 def test_a_long_chain_goes_on_in_the_next_row():

@@ -27,11 +27,16 @@ def draw_curves(root: ET.Element, repeat: Repeat, left: float, width: float, y: 
         text(root, beside, y + SIZE, curve.note, color=GREY, size=SMALL)
         draw = draw_bars if curve.kind == "bars" else draw_sizes
         y = draw(root, curve, repeat, left, width, y + SIZE + (12 if curve.kind == "bars" else 20))
+    end = left
     for k in ticks(repeat.times):
         shown = f"{repeat.word} {k}" if k == 1 else str(k)
         x = left + width * (k - 0.5) / repeat.times
         anchor = "start" if k == 1 else "middle"
         x -= min(12.0, x - left) if k == 1 else 0
+        wide = text_width(shown, SMALL)
+        if 1 < k < repeat.times and x - wide / 2 < end + SMALL:
+            continue
+        end = x + (wide if k == 1 else wide / 2)
         text(root, round(x, 1), y + SMALL, shown, color=GREY, size=SMALL, text_anchor=anchor)
     return y + SMALL + 6
 

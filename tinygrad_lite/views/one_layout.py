@@ -2,26 +2,28 @@
 
 A value of one computation stands for one of another if it is the same value; else if both are
 leaves of one name; else if both are the n-th result of the same op, in the same scope, with the
-same leaves. So a network and its replay match, and a plain network and one with skips.
+same leaves. So a network and its replay match, and a plain network and one with skips. What repeats
+stands for what repeats in another where they have an op in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..drawing.picture import Arrow, Box, Picture
 from ..recorded.nodes import Computation, Node
 from ..text import text_width
 from .boxes import Diagram
+from .units import port_id
 
 
 def on_one_layout(diagrams: Sequence[Diagram], pictures: Sequence[Picture]) -> list[Picture]:
     """The pictures of some diagrams, all laid out as one in which everything stands once."""
     known: dict[Any, Hashable] = {}  # what stands for each value, by the value
     numbers: dict[Hashable, int] = {}
-    renamed = []
+    renamed, repeated = [], Repeated({}, {})
     for diagram, picture in zip(diagrams, pictures, strict=True):
         keys = match(diagram.graph, known)
         ids: dict[str, str] = {}
@@ -29,7 +31,7 @@ def on_one_layout(diagrams: Sequence[Diagram], pictures: Sequence[Picture]) -> l
             number = numbers.setdefault(keys[node.id], len(numbers))
             for i, name in enumerate(names[:2]):
                 ids.setdefault(name, f"{'nv'[i]}{number}")
-        renamed.append(rename(picture, ids))
+        renamed.append(rename(picture, ids, repeated.match(diagram, ids)))
     boxes: dict[str, Box] = {}
     arrows: dict[str, Arrow] = {}
     for picture in sorted(renamed, key=lambda picture: -len(picture.boxes)):
@@ -51,16 +53,54 @@ def text_room(label: str) -> float:
     return max(text_width(row, 1) for row in label.split("\n"))
 
 
-def rename(picture: Picture, ids: dict[str, str]) -> Picture:
-    """A picture with other ids of its boxes, and its arrows called by what they join."""
-    boxes = tuple(replace(box, id=ids.get(box.id, box.id)) for box in picture.boxes)
+class Repeated(NamedTuple):
+    """What repeats in the pictures so far: the frame that each op is in, by the box of the op; and
+    the box of what a repeat has from one before it, by where that is used."""
+
+    frames: dict[str, str]
+    ports: dict[tuple[str, str, int], str]
+
+    def match(self, diagram: Diagram, ids: dict[str, str]) -> dict[str, str]:
+        """What the frames of a diagram are called, and in `ids` what it has from repeats before."""
+        called: dict[str, str] = {}
+        count = len(set(self.frames.values()))
+        for unit in diagram.folding.units:
+            box_of = {i: ids[diagram.elements[i][0]] for i in unit.blocks[-1]}
+            ops = [box_of[i] for i in box_of if diagram.graph.nodes[i].op is not None]
+            known = (self.frames[op] for op in ops if op in self.frames)
+            free = (name for name in known if name not in called.values())
+            called[unit.id] = frame = next(free, f"u{count + len(called)}")
+            for op in ops:
+                self.frames.setdefault(op, frame)
+            for n, (port, targets) in enumerate(unit.ports.items()):
+                uses = [(frame, box_of[target], slot) for target, slot in targets]
+                known = (self.ports[use] for use in uses if use in self.ports)
+                free = (name for name in known if name not in ids.values())
+                name = next(free, f"{frame}h{len(self.ports)}.{n}")
+                ids[port_id(unit, port)] = name
+                self.ports.update(dict.fromkeys(uses, name))
+        return called
+
+
+def rename(picture: Picture, ids: dict[str, str], frames: dict[str, str]) -> Picture:
+    """A picture with other ids of its boxes and of the frames around what repeats, and its arrows
+    called by what they join."""
+    boxes = tuple(
+        replace(
+            box,
+            id=ids.get(box.id, box.id),
+            cluster=tuple(frames.get(name, name) for name in box.cluster),
+        )
+        for box in picture.boxes
+    )
+    repeats = {frames[name]: repeat for name, repeat in picture.repeats.items()}
     arrows, counts = [], dict[str, int]()
     for arrow in picture.arrows:
         source, target = (ids.get(id, id) for id in (arrow.source, arrow.target))
         between = f"{source}-{target}"
         counts[between] = n = counts.get(between, 0) + 1
         arrows.append(replace(arrow, id=f"{between}-{n}", source=source, target=target))
-    return replace(picture, boxes=boxes, arrows=tuple(arrows))
+    return replace(picture, boxes=boxes, arrows=tuple(arrows), repeats=repeats)
 
 
 def match(graph: Computation, known: dict[Any, Hashable]) -> list[Hashable]:
