@@ -157,6 +157,17 @@ def test_a_seeded_mistake_is_found_and_named(name: str):
         assert error.expected != error.got
 
 
+@pytest.mark.parametrize("points", [[0.5], [0.5, -2.0], [0.5, -2.0, 0.0]])
+def test_the_wrong_elements_are_counted_in_the_whole_gradient(points):
+    """Not in what one element of the result sends; at 0 both rules give 0."""
+    cube = made(lambda x: x**3.0, lambda g, out, x: g * 2.0 * x**2.0)
+    with pytest.raises(CheckError) as caught:
+        check(cube, points)
+    said = f"; it is wrong for 2 of {len(points)} elements of x; likely" if len(points) > 1 else ""
+    assert said in str(caught.value)
+    assert ("elements" in str(caught.value)) == (len(points) > 1)
+
+
 def test_the_element_and_both_numbers_are_named():
     wrong = sine(lambda g, out, x: g * tl.cos(x) * np.array([1, 1.1, 1]))
     with pytest.raises(CheckError, match=r"with respect to x\[1\] should be .* 1 of 3") as caught:

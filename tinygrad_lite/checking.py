@@ -346,11 +346,12 @@ class Checker:
             mistake = self.mistake(i, got, found.verdict.reshape(got.shape) != DISAGREES)
         of = by = ""
         if wrong:
+            many = f"{found.count(DISAGREES)} of {got.size} elements of {self.names[i]}"
             found, of, by = self.plainest(i, found)
             n = found.worst(DISAGREES)
             text = (
                 f"should be {found.expected[n]:.9g} by finite differences, but is "
-                f"{found.got[n]:.9g}; {found.count(DISAGREES)} of {got.size} elements are wrong"
+                f"{found.got[n]:.9g}" + f"; it is wrong for {many}" * (got.size > 1)
             )
         k = index(found.places[n], got.shape)
         raise CheckError(
