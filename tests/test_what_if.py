@@ -2,6 +2,7 @@
 ablated, it is that of the network without it; and a sweep is the code run again."""
 
 import json
+import math
 import warnings
 from xml.etree import ElementTree as ET
 
@@ -12,8 +13,10 @@ from nets import deep_net, random_graph, skip_networks
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, flow, grad, paths, replay, scope, sigmoid, tanh, what_if
 from tinygrad_lite.cli import main
+from tinygrad_lite.drawing.svg import extent
 from tinygrad_lite.insight.what_if import BRANCHES, angle
 from tinygrad_lite.recorded.replay import ReplayWarning
+from tinygrad_lite.text import text_width
 
 ONES = np.ones(4)
 
@@ -333,3 +336,48 @@ def test_a_deep_network_by_scope():
     found = what_if(y, x)
     assert len(found) == 20
     assert [row.share for row in found] == pytest.approx(list(flow(y, x).scopes.values()))
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def large_shares(factor):
+    """Two parts that nearly cancel: shares of 100 % + `factor` and - `factor`."""
+    x = Tensor(1.0, requires_grad=True, name="x")
+    with scope("p"):
+        p = x * (1.0 + factor)
+    with scope("q"):
+        q = x * factor
+    return p - q, x
+
+
+def marks_of_bars(source):
+    """What is written at the axis of the bars: each text with its middle."""
+    texts = [t for t in ET.fromstring(source).iter(f"{SVG}text") if t.text]
+    shown = [(t, t.text.replace("\N{NO-BREAK SPACE}", " ")) for t in texts]
+    mark = next(t for t, words in shown if t.get("text-anchor") == "middle" and "%" in words)
+    row = [(float(t.get("x")), w) for t, w in shown if t.get("y") == mark.get("y")]
+    return sorted(row)
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0, 12.0, 29.3, 59.7, 1e4])
+def test_marks_and_samples_fit_a_scale_of_large_shares(factor):
+    y, x = large_shares(factor)
+    ends = [-math.inf]
+    for at, words in marks_of_bars(what_if(y, x).svg())[:2]:
+        assert at - text_width(words, 9) / 2 > ends[-1]
+        ends.append(at + text_width(words, 9) / 2)
+    found = flow(y, x)
+    (scale,) = [e for e in found.picture().legend if isinstance(e.sample, tuple)]
+    widths = [look.width for look, _ in scale.sample]
+    largest = float(scale.sample[-1][1].removesuffix(" %")) / 100
+    assert widths[-1] == pytest.approx(0.6 + 7 * largest / (1 + factor))
+    assert widths[-1] > 2
+    assert widths[0] < widths[1] - 0.3 < widths[2] - 0.6
+    drawn = found.svg()
+    width, _ = extent(drawn)
+    assert all(
+        float(t.get("x")) + 0.9 * text_width(t.text, float(t.get("font-size"))) < width
+        for t in ET.fromstring(drawn).iter(f"{SVG}text")
+        if t.text and not t.get("text-anchor")
+    )

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 from ..text import number, oneline, text_width
 from .picture import FRAME, GREY, INK, PALE, PAPER, SIZE, SMALL
 from .svg import MARGIN, SVG, add, document, extent, parse, set_size, source, text
+from .table import mark_of_share, plain_percent
 
 LENGTH, DOTS = 300.0, 240.0  # of the axes of bars and of dots, in points
 STEP, THICK = 18.0, 11.0  # the distance of two bars, the thickness of one
@@ -105,8 +106,8 @@ def bars(
 
 
 def draw_bars(root: ET.Element, rows: Sequence[Bar], left: float, top: float, head: str) -> None:
-    """The parts of all rows about one zero, the longest row in full; 0 and 100 % are marked, or,
-    of rows that are all short, the longest."""
+    """The parts of all rows about one zero, the longest row in full; 0 and 100 % are marked, or
+    another share where all rows are short, or one is so long that 100 % would stand at 0."""
     finite = [[part for part, _ in row.parts if math.isfinite(part)] for row in rows]
     low = min(0.0, *(sum(x for x in parts if x < 0) for parts in finite), 0.0)
     high = max(0.0, *(sum(x for x in parts if x > 0) for parts in finite), 0.0)
@@ -115,7 +116,9 @@ def draw_bars(root: ET.Element, rows: Sequence[Bar], left: float, top: float, he
     scale, bottom = LENGTH / (high - low), top + STEP * len(rows)
     zero = left - low * scale
     text(root, left, MARGIN + 31, head, color=GREY, size=SMALL)
-    for place, mark in ((zero, "0"), (zero + whole * scale, f"{100 * whole:.3g} %")):
+    if whole * scale < text_width("0 100 %", SMALL):
+        whole = math.copysign(mark_of_share(max(high, -low)), high + low)
+    for place, mark in ((zero, "0"), (zero + whole * scale, plain_percent(whole))):
         mark_axis(root, place, top, bottom, mark)
     for i, row in enumerate(rows):
         end = [zero, zero]  # where the next negative and the next positive part begin

@@ -342,18 +342,20 @@ def legend(root: ET.Element, entries: Sequence[Entry], width: float, y: float) -
         )
         if x > MARGIN and x + room > width + MARGIN:
             x, y = MARGIN, y + 18
-        at = x
+        at, row = x, y
         if steps:
             text(root, at, y + 11, words, size=SMALL)
             at += wide + 6
             for look, what in steps:
+                if at > MARGIN and at + 32 + text_width(what, SMALL) > width + MARGIN:
+                    at, y = MARGIN, y + 18
                 draw_sample(root, look, at, y + 8)
                 text(root, at + 32, y + 11, what, size=SMALL)
                 at += 44 + text_width(what, SMALL)
         else:
             draw_sample(root, entry.sample, at, y + 8)
             text(root, at + sample, y + 11, entry.text, size=SMALL)
-        x += room + 14
+        x = x + room + 14 if y == row else at + 8
     return y + 18 if entries else y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -88,6 +89,21 @@ def percent(share: float | None) -> str:
         return "≈0 %" if share else "0 %"
     text = f"{100 * abs(share):.{0 if abs(share) >= 0.1 else 1}f} %"
     return ("−" if share < 0 else "+") + text
+
+
+def mark_of_share(largest: float) -> float:
+    """The share that a scale up to the largest one is marked with: 100 %, where that can be seen;
+    of what is less, all; of what is far more, 1, 2 or 4 times a power of ten."""
+    if largest <= 4:
+        return 1.0 if largest > 0.8 else largest
+    power = 10.0 ** math.floor(math.log10(largest))
+    return max(n * power for n in (1, 2, 4) if n * power <= largest)
+
+
+def plain_percent(share: float) -> str:
+    """A share as a scale is marked with it, without a sign where it is above 0."""
+    size = 100 * abs(share)
+    return "−" * (share < 0) + f"{size:{'.0f' if 100 <= size < 1e6 else '.3g'}} %"
 
 
 def count(n: int) -> str:

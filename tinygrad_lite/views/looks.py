@@ -38,6 +38,7 @@ from ..drawing.picture import (
     Picture,
     Scale,
 )
+from ..drawing.table import mark_of_share, plain_percent
 from ..recorded.fold import VISIBLE
 from ..recorded.nodes import Computation
 from ..recorded.states import APPEARANCE, State, size_text
@@ -285,10 +286,9 @@ def share_look(share: float | None, largest: float, skip: bool) -> Look:
 def share_legend(looks: Sequence[tuple[Look, float | None]], largest: float) -> list[Entry]:
     """The legend of shares: their scale, and what else is in the picture."""
     drawn = [look for look, share in looks if share]
-    top = 1.0 if largest > 0.8 else largest
+    top = mark_of_share(largest)
     steps = [
-        (share_look(part, largest, False), f"{100 * part:.3g} %")
-        for part in (top / 4, top / 2, top)
+        (share_look(part, largest, False), plain_percent(part)) for part in (top / 4, top / 2, top)
     ]
     return [
         *[Entry("share of the gradient (linear scale)", tuple(steps))] * bool(drawn),
