@@ -37,7 +37,7 @@ from .bundles import OTHER, REST, By, Marked
 from .classes import PathClasses, classify
 from .comparison_page import comparison_page
 from .formulas import Formula, Quotient
-from .marks import differ, is_vague, marked, named
+from .marks import differ, is_vague, marked, named, share_scopes
 from .result import Derived, Drawing, Item, Numbers, plain
 
 Pairs = dict[str, tuple[Tensor, ...]]  # parameters that stand for each other, by name
@@ -345,10 +345,12 @@ def compare_named(
             partial(classify, y, wanted, by, start, names=known)
             for y, wanted, by, start, known in asked
         ]
-        skips = [len(by.uses) for by in bys if isinstance(by, Marked)]
         found, lost = classify_all(asks, keep)
-        # Paths in few classes by scopes are in so many more by skips.
-        return classify_all(asks, keep + max(skips)) if lost and any(skips) else (found, lost)
+        if lost and any(share_scopes(x) for side in found for x in side):
+            # Paths in few classes by scopes are in so many more by skips.
+            skips = max(len(by.uses) for by in bys if isinstance(by, Marked))
+            return classify_all(asks, keep + skips)
+        return found, lost
 
     bys: list[By] = [
         marked(y, outputs[i]) if by == "scope" else by

@@ -33,6 +33,12 @@ def marked(output: Value, other: Value) -> Marked:
     return Marked(uses)
 
 
+def share_scopes(classes: PathClasses) -> bool:
+    """Whether marks tell classes apart that scopes do not."""
+    scopes = [key.scopes for key in classes if isinstance(key, Marks)]
+    return len(set(scopes)) < len(scopes)
+
+
 def differ(sides: Sequence[tuple[PathClasses, ...]]) -> bool:
     """Whether some computation has other classes than the first, or other numbers of paths."""
     counts = [[{key: found.count for key, found in x.items()} for x in side] for side in sides]
