@@ -127,7 +127,8 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         mentioned = {**variables.globals, **variables.nonlocals}
         for module in [x for x in mentioned.values() if inspect.ismodule(x)]:
             # As `model` in the code's `net.model`.
-            mentioned |= {n: vars(module)[n] for n in variables.unbound if n in vars(module)}
+            inside = {n: vars(module)[n] for n in variables.unbound if n in vars(module)}
+            mentioned = {**inside, **mentioned}
     elif not isinstance(model, torch.nn.Module):
         mentioned = dict(getattr(model, "__dict__", {}))
     modules, tensors = dict[str, Any](), dict[str, Any]()
