@@ -718,6 +718,23 @@ def test_a_model_folds_into_a_picture_one_would_show():
 # Ways to call it
 
 
+def test_a_parameter_is_meant_by_its_name():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    y = from_torch(model, noise(3)).sum()
+    by_name = tl.path_classes(y, "2.weight")
+    assert by_name.wrt == "2.weight"
+    model(noise(3)).sum().backward()
+    for question in (tl.paths, tl.path_classes, tl.flow, tl.what_if):
+        with pytest.raises(TypeError) as caught:
+            question(y, model[2].weight)
+        assert str(caught.value) == (
+            "wrt must be a Tensor, or the name of one, but is a torch Parameter; give its name, "
+            "which is that of named_parameters(), as in wrt='2.weight'"
+        )
+    with pytest.raises(TypeError, match="but is a torch Parameter; give its name"):
+        tl.compare(y, y * 2, wrt=model[0].weight)
+
+
 def test_a_function_that_calls_modules():
     encoder, decoder = nn.Linear(3, 2).double(), nn.Linear(2, 3).double()
 

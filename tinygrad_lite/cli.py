@@ -42,10 +42,10 @@ from .insight.stepper import Steps, steps
 from .insight.what_if import BRANCHES, WhatIf, array_had, what_if
 from .live.process import Script, ScriptError
 from .live.server import News, serve
-from .recorded.names import Names
+from .recorded.names import Names, links
 from .recorded.replay import Plan
-from .recorded.trace import parameters_of
-from .target import complete_target, links, split_target, tensors_at
+from .recorded.trace import parameters_of, tensor_meant
+from .target import complete_target, split_target, tensors_at
 from .tensor import Tensor
 from .text import TRANSLITERATE
 
@@ -422,10 +422,6 @@ def take_ones(tensor: Tensor, target: str) -> bool:
 
 def ends(output: Tensor, names: Names, wanted: Sequence[str] | None) -> list[Tensor]:
     """The parameters of a computation, or those of its values that were asked for by name."""
-    found = parameters_of(output, names, named=bool(wanted))
-    for name in wanted or ():
-        if name not in found:
-            raise ValueError(
-                f"no gradient travels to a value named {name!r}; one does to {', '.join(found)}"
-            )
-    return [found[name] for name in wanted or found]
+    if wanted:
+        return [tensor_meant(output, name, names) for name in wanted]
+    return [*parameters_of(output, names).values()]

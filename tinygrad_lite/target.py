@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from glob import escape, glob
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from traceback import walk_tb
 from typing import Any
 
 from .insight.stepper import source_lines
-from .recorded.names import is_closed
+from .recorded.names import follow, is_closed, links, nearest
 from .script import (
     PACKAGE,
     forget_modules,
@@ -142,22 +141,6 @@ def split_target(target: str) -> tuple[str, str]:
     return file, name
 
 
-def links(name: str) -> list[ast.expr]:
-    """A name link by link: `net`, `net.layers`, `net.layers[0]`; none where it is anything but
-    attributes, keys and indices of a variable."""
-    try:
-        found = [ast.parse(name, mode="eval").body]
-        while not isinstance(link := found[0], ast.Name):
-            if isinstance(link, ast.Subscript):
-                ast.literal_eval(link.slice)
-            elif not isinstance(link, ast.Attribute):
-                return []
-            found.insert(0, link.value)
-    except (SyntaxError, ValueError):
-        return []
-    return found
-
-
 def variable_of(name: str) -> str:
     """The variable that a name begins with."""
     return ast.unparse(links(name)[0])
@@ -196,17 +179,6 @@ def way_to(name: str, names: dict[str, Any], way: Way) -> Way:
     return way
 
 
-def follow(link: ast.expr, x: Any) -> Any:
-    """What a link leads to from all variables, or from what the link before it led to."""
-    match link:
-        case ast.Name(id):
-            return x[id]
-        case ast.Attribute(_, attribute):
-            return getattr(x, attribute)
-        case ast.Subscript(_, index):
-            return x[ast.literal_eval(index)]
-
-
 def tensors_near(name: str, way: Way) -> str:
     """A hint at the tensors that there are where the way to a name ended, or else before."""
     for start in reversed(way):
@@ -215,8 +187,7 @@ def tensors_near(name: str, way: Way) -> str:
             inside = (x for item in level for x in islice(parts(*item), 100 if item[0] else None))
             level = list(islice(inside, 10_000))
             if found := [text for text, x in level if isinstance(x, Tensor)]:
-                close = get_close_matches(name, found, n=3, cutoff=0.5) or found[:8]
-                return f"; its tensors include {', '.join(x for x in found if x in close)}"
+                return f"; its tensors include {nearest(name, found)}"
     return "; it left no tensor at all"
 
 

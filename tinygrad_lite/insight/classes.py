@@ -14,7 +14,7 @@ from ..drawing.bars import Bar, bars
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
 from ..recorded.outcome import receipts, shares_of
-from ..recorded.trace import coherence, trace
+from ..recorded.trace import coherence, is_one, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..views.looks import THROUGH
@@ -153,9 +153,9 @@ class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
 
 
 @overload
-def path_classes(
+def path_classes(  # type: ignore[overload-overlap]  # a str is one name
     output: Tensor,
-    wrt: Tensor,
+    wrt: Tensor | str,
     by: By = ...,
     gradient: Any = ...,
     *,
@@ -165,7 +165,7 @@ def path_classes(
 @overload
 def path_classes(
     output: Tensor,
-    wrt: Sequence[Tensor],
+    wrt: Sequence[Tensor | str],
     by: By = ...,
     gradient: Any = ...,
     *,
@@ -192,8 +192,9 @@ def path_classes(
 
     Of more than `keep` keys at one value the smallest contributions go on together, under the
     key "other": the sum stays exact, and the work grows at most as the number of edges times
-    `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is the
-    cotangent of an output that is not a scalar; `names` as in `graph`.
+    `keep`. `wrt` is a Tensor or the name of one (see `graph`, and so for `names`); a sequence of
+    such is answered by a tuple, from one pass. `gradient` is the cotangent of an output that is not
+    a scalar.
 
     >>> from tinygrad_lite import Tensor, path_classes, scope
     >>> h = x = Tensor(1.0, requires_grad=True)
@@ -214,7 +215,7 @@ def path_classes(
     `keep` is not positive; TypeError where one requires no gradient, or keys are not hashable
     or cannot be added; else as `backward`.
     """
-    one = isinstance(wrt, Tensor)
+    one = is_one(wrt)
     wanted = (wrt,) if one else tuple(wrt)
     results, _ = classify(output, wanted, by, gradient, keep, None, names)
     return results[0] if one else results
@@ -223,7 +224,7 @@ def path_classes(
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def classify(
     output: Tensor,
-    wrt: tuple[Tensor, ...],
+    wrt: tuple[Any, ...],
     by: By,
     gradient: Any,
     keep: int,
