@@ -325,3 +325,79 @@ def test_without_scopes_parameters_used_one_after_the_other_are_a_layer():
     for layer, w, c in zip(found, W, b, strict=True):
         assert layer.parameters == pytest.approx(np.hypot(*map(np.linalg.norm, (w.grad, c.grad))))
         assert layer.signal == pytest.approx(np.linalg.norm(c.grad))  # what arrives at h @ W + b
+
+
+def looped():
+    """A network whose loops leave variables over, and the loss."""
+    net, Ws = Net([{"W": weight(4, 4), "b": weight(4)} for _ in range(3)]), [weight(4)]
+    Ws += [weight(4), weight(4)]
+    h = Tensor(np.ones(4))
+    for layer in net.layers:
+        h = tanh(h @ layer["W"] + layer["b"])
+    for w in Ws:
+        h = h * w
+    first = net.layers[0]["W"]
+    return h.sum(), {"net": net, "Ws": Ws, "layer": layer, "w": w, "first": first}
+
+
+def test_what_a_loop_left_over_is_called_as_its_fellows_are():
+    loss, left = looped()
+    assert parameters(loss, names=left) == [
+        'net.layers[0]["W"]', 'net.layers[0]["b"]', 'net.layers[1]["W"]', 'net.layers[1]["b"]',
+        'net.layers[2]["W"]', 'net.layers[2]["b"]', "Ws[0]", "Ws[1]", "Ws[2]",
+    ]  # fmt: skip
+
+
+def test_local_variables_that_a_loop_left_over():
+    Ws = [weight(4), weight(4), weight(4)]
+    h = Tensor(np.ones(4))
+    for w in Ws:
+        h = h * w
+    assert parameters(h.sum()) == ["Ws[0]", "Ws[1]", "Ws[2]"]
+    assert flow(h.sum(), "w").wrt == "Ws[2]"
+
+
+def test_a_variable_stays_the_name_of_what_is_put_into_a_list_later():
+    first, second = weight(4), weight(4)
+    parts = [first, second, weight(4)]
+    one, two, three = parts
+    h = first * second * parts[2]
+    given = {"first": first, "parts": parts, "second": second}
+    assert parameters(h.sum(), names=given) == ["first", "parts[1]", "parts[2]"]
+    given = {"parts": parts, "one": one, "two": two, "three": three}  # each has one
+    assert parameters(h.sum(), names=given) == ["one", "two", "three"]
+
+
+def test_what_else_was_noted_in_a_list_leaves_a_variable_its_name():
+    losses = []
+    for _ in range(3):
+        loss = (weight(4) * 2).sum()
+        losses.append(loss)
+    given = {"losses": losses, "loss": loss}
+    assert Names([loss], given).title(loss) == "loss"
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("Ws[2]", lambda s: s["Ws"][2]),
+        ("w", lambda s: s["Ws"][2]),
+        ('layer["b"]', lambda s: s["net"].layers[2]["b"]),
+        ('net.layers[0]["W"]', lambda s: s["first"]),
+        ("net.layers[-1]['W']", lambda s: s["net"].layers[2]["W"]),
+    ],
+)
+def test_every_way_to_a_value_names_it(name, way):
+    loss, left = looped()
+    assert flow(loss, name, names=left).trace.wrt == (way(left),)
+    (row,) = compare(loss, loss * 2, wrt=name, names=left).rows
+    assert row.name == Names([loss], left).title(way(left))
+    zeros = tl.replay(loss, {name: np.zeros(way(left).shape)}, names=left)
+    assert zeros.item() == tl.replay(loss, {way(left): np.zeros(way(left).shape)}).item()
+
+
+@pytest.mark.parametrize("name", ["Ws[3]", "net.__call__(1)", "len(Ws)", "net.layers", "Ws[", ""])
+def test_a_name_that_leads_to_no_value_is_refused(name):
+    loss, left = looped()
+    with pytest.raises(ValueError, match="no gradient travels to a value named"):
+        flow(loss, name, names=left)

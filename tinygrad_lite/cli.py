@@ -12,6 +12,7 @@ Python would, with exit status 1 (see script.py).
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import (
     Action,
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno and error.filename is None:
             discard_output()  # as of a full disk
-        print(f"tinygrad-lite: {sentence(error)}", file=sys.stderr)
+        print(f"tinygrad-lite: {with_options(sentence(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -190,6 +191,21 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'standard output'}: {error.strerror}"
     return str(error)
+
+
+ARGUMENTS = (  # as messages write them, and what they are in a command
+    (r"\bpath_classes\b", "--by skips"),
+    (r"\b(?:limit|keep)=(\d+)", r"\1"),
+    (r"\bwrt=\.\.\.", "--wrt NAME"),
+    (r'\b(by|top)=("?)(\w+)\2', r"--\1 \3"),
+)
+
+
+def with_options(text: str) -> str:
+    """A text in which the arguments that it tells to give are options."""
+    for argument, option in ARGUMENTS:
+        text = re.sub(argument, option, text)
+    return text
 
 
 def page_name(name: str) -> str:
@@ -406,7 +422,7 @@ def report(args: Namespace, results: Sequence[Any]) -> None:
     elif args.json:
         print(json_text([result.to_json() for result in results]), file=args.stdout)
     else:
-        print("\n\n".join(map(str, results)), file=args.stdout)
+        print(with_options("\n\n".join(map(str, results))), file=args.stdout)
 
 
 def take_ones(tensor: Tensor, target: str) -> bool:

@@ -147,7 +147,10 @@ class WhatIf(Breakdown, Chart, Sequence[Row]):
         if self.curve:
             rows = [point.cells() for point in self.curve]
             return Table(Point.header, rows, self.heading(SWEPT))
-        below = "" if self.rows else f'It has no branches by="{self.by}" that could be cut.'
+        below = "" if self.rows else f'It has no branch that could be cut by="{self.by}".'
+        if below and self.by != "edge":  # which every other is too
+            others = " or ".join(f'by="{by}"' for by in BRANCHES if by != self.by)
+            below = f"{below[:-1]}; ask {others}."
         return Table(Row.header, [row.cells() for row in self], self.heading(WHAT), below)
 
     def svg(self) -> str:

@@ -2,8 +2,9 @@
 
 Nothing is searched before someone looks. Then the objects are walked that the caller's code can
 reach: those in `names`, the local variables, and the global ones; and a value is called by the
-shortest way to it, as ``net.layers[0].W`` or ``params["b1"]``. One that no way leads to is called
-by the expression that made it, with the names that stand there.
+shortest way to it, as ``net.layers[0].W`` or ``params["b1"]``; what a loop left over is called as
+the other elements are, ``Ws[39]`` and not ``W``. One that no way leads to is called by the
+expression that made it, with the names that stand there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cached_property
@@ -31,6 +32,7 @@ from .expressions import ATOM, nested_call
 from .lines import LIBRARIES, place_of
 
 Key = TypeVar("Key")
+Held = tuple[int, str, Any]  # the place of the variable it is found from, the way, and the object
 
 DEEPEST = 8  # steps from a variable to a value
 MOST = 10_000  # objects that are looked at
@@ -62,7 +64,7 @@ class Names:
         ways: dict[Value, str] = {}
         known = set(self.values)
         replayed = {v.place: v for v in self.values if hasattr(v, "place")}
-        for x, way in reachable(roots(given)):
+        for x, way in reachable(roots(given), known):
             value = x if x in known or not replayed else replayed.get(place_in_order(x))
             if value in known:
                 ways.setdefault(value, way)
@@ -213,22 +215,54 @@ def roots(given: Any) -> Iterator[dict[str, Any]]:
         yield {k: x for k, x in [*some.items()] if k.isidentifier() and k[0] != "_"}
 
 
-def reachable(start: Iterable[dict[str, Any]]) -> Iterator[tuple[Value, str]]:
+def reachable(start: Iterable[dict[str, Any]], known: Set[Value]) -> Iterator[tuple[Value, str]]:
     """The values that can be reached, each with the ways to it: from what stands first in `start`,
-    by the shortest."""
+    by the shortest, but by no variable that was left over (see `Bound`)."""
     seen: set[int] = set()
     for variables in start:
-        waiting = deque((way, x, 0) for way, x in variables.items())
+        named = variables.get("", variables)
+        bound = Bound([*named.items()] if isinstance(named, dict) else [], known)
+        found: list[tuple[Value, str]] = []
+        waiting = deque((i, way, x, 0) for i, (way, x) in enumerate(variables.items()))
         while waiting and len(seen) < MOST:
-            way, x, depth = waiting.popleft()
+            root, way, x, depth = waiting.popleft()
             if isinstance(x, Value):
-                yield x, way
+                found.append((x, way))
             elif id(x) not in seen and not is_closed(x) and depth < DEEPEST:
                 seen.add(id(x))
+                held: list[Held] = []
                 with suppress(Exception):  # some objects do not let themselves be looked at
-                    for step, y in islice(parts(x, way), MOST):
+                    for i, (step, y) in enumerate(islice(parts(x, way), MOST)):
                         if isinstance(y, Value) or not is_closed(y):
-                            waiting.append((f"{way}{step}".lstrip("."), y, depth + 1))
+                            held.append((root if way else i, f"{way}{step}".lstrip("."), y))
+                waiting.extend((*item, depth + 1) for item in held)
+                if way:
+                    bound.note(held)
+        yield from ((x, bound.lasting(way)) for x, way in found)
+
+
+class Bound:
+    """Variables, in the order in which they were bound; and for those that were left over, as by a
+    loop, what each stands for: a part of what was bound before, of which other parts (`known` ones,
+    where they are Values) have no variable."""
+
+    def __init__(self, variables: Sequence[tuple[str, Any]], known: Set[Value]) -> None:
+        order = reversed([*enumerate(variables)])
+        self.variables = {id(x): (i, name) for i, (name, x) in order}
+        self.known, self.left_over = known, dict[str, str]()
+
+    def note(self, held: Sequence[Held]) -> None:
+        """Note the variables that stand for what an object holds."""
+        values = [(x, self.variables.get(id(x))) for _, _, x in held]
+        if any(at is None and (not isinstance(x, Value) or x in self.known) for x, at in values):
+            for (root, way, _), (_, at) in zip(held, values, strict=True):
+                if at is not None and at[0] > root:
+                    self.left_over.setdefault(at[1], way)
+
+    def lasting(self, way: str) -> str:
+        """A way that does not begin with a variable that was left over."""
+        name = re.split(r"[.\[]", way, maxsplit=1)[0]
+        return self.left_over.get(name, name) + way[len(name) :]
 
 
 def links(name: str) -> list[ast.expr]:
