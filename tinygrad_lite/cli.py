@@ -104,14 +104,8 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
             help="a script or notebook, and a tensor in it: net.py:loss, 'net.py:out[\"y\"]'",
         )  # fmt: skip
         target.completer = complete_target  # type: ignore[attr-defined]  # for argcomplete
-        sub.add_argument(
-            "--inputs", metavar="NAME", nargs="+", default=[],
-            help="where FILE.py:NAME is a torch.nn.Module: the tensors of the script to call it on",
-        )  # fmt: skip
-        sub.add_argument(
-            "--output", metavar="KEY", dest="key",
-            help="which of the outputs of a module, as logits or hidden.0; a file is -o's",
-        )  # fmt: skip
+        for flags, keywords in MODULE:
+            sub.add_argument(*flags, **keywords)
         instead = sub.add_mutually_exclusive_group()
         for flags, keywords in (*options, *(DRAWN if issubclass(result, Drawing) else ())):
             (instead if "--json" in flags else sub).add_argument(*flags, **keywords)
@@ -136,6 +130,14 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
 def option(flags: str, help: str, **keywords: Any) -> Option:
     """An argument of a command: its flags, and what else `add_argument` takes."""
     return flags.split(), {"help": help, **keywords}
+
+
+MODULE = (
+    option("--inputs", "where FILE.py:NAME is a torch.nn.Module: the tensors of the script to call "
+           "it on", metavar="NAME", nargs="+", default=[]),
+    option("--output", "which of the outputs of a module, as logits or hidden.0; a file is -o's",
+           metavar="KEY", dest="key"),
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -374,7 +376,7 @@ def show_live(args: Namespace) -> None:
     split_target(args.target)
     news = News()
     try:
-        script = Script(args.target, args.rest, news)
+        script = Script(args.target, args.rest, news, args.inputs, args.key)
     except ScriptError as failure:
         report = failure.told.get("report")
         if report:
@@ -393,6 +395,8 @@ def show_live(args: Namespace) -> None:
 LIVE.add_argument(
     "target", metavar="FILE.py:NAME", help="a script, and a tensor in it"
 ).completer = complete_target  # type: ignore[attr-defined]
+for flags, keywords in MODULE:
+    LIVE.add_argument(*flags, **keywords)
 LIVE.add_argument("--port", type=int, default=0, metavar="N", help="(default: any that is free)")
 LIVE.add_argument(
     "--no-browser", dest="browser", action="store_false", help="only print the address"
