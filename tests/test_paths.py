@@ -448,6 +448,19 @@ def test_a_name_means_its_tensor(question):
         question(F, wrt="x", gradient=ONES)  # which requires none
 
 
+def test_no_two_classes_read_the_same():
+    h = x = Tensor(0.5, requires_grad=True)
+    for i in range(9):
+        with scope(f"b{i}"):
+            branch = h * 0.5
+        h = h + branch
+    found = path_classes(h, x)
+    told = [row[0] for row in found.table().rows]
+    assert len(told) == len(set(told)) == len(found) == 2**9
+    assert not any(text.endswith(")") for text in told)  # none needed a number
+    assert "b0 > b1 > b2 > b3 > b5 > b6 > b7 > b8" in told
+
+
 def test_names_mean_their_tensors_in_a_list_too():
     F, _, t = skip_networks()
     found = path_classes(F, wrt=["W2", t["W1"]], gradient=ONES)
