@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tinygrad_lite import flow, from_torch, graph, path_classes, profile
+from tinygrad_lite import flow, from_torch, path_classes, profile
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -83,11 +83,6 @@ def loss_of(model):
     return from_torch(loss, pixels[some])
 
 
-def leaf(loss, name):
-    """The parameter of a model, among what its loss was computed from."""
-    return next(node.tensor for node in graph(loss) if node.name == name)
-
-
 readers = {"with skips": Reader(skip=True), "without": Reader(skip=False)}
 start = {name: loss_of(model) for name, model in readers.items()}
 read = {name: learn(model) for name, model in readers.items()}
@@ -110,7 +105,7 @@ for name in readers:
 
 # %%
 def by_branches(loss, depth=10):
-    classes = path_classes(loss, leaf(loss, "model.first.weight"), by="skips")
+    classes = path_classes(loss, "model.first.weight", by="skips")
     shares, weights = np.zeros(depth + 1), np.zeros(depth + 1)
     for skips, one in classes.items():
         shares[depth - skips] = one.share
@@ -180,7 +175,7 @@ class Transformer(nn.Module):
 def by_way(loss):
     """The share of each kind of way to the embedding."""
     shares = {"residual stream": 0.0, "attention": 0.0, "MLP": 0.0, "both": 0.0}
-    for scopes, one in path_classes(loss, leaf(loss, "model.embed.weight")).items():
+    for scopes, one in path_classes(loss, "model.embed.weight").items():
         attention = any("attention" in scope for scope in scopes)
         mlp = any("mlp" in scope for scope in scopes)
         way = "both" if attention and mlp else "attention" if attention else "MLP" if mlp else None
@@ -199,7 +194,7 @@ assert abs(sum(after.values()) - 1) < 1e-4
 
 print()
 loss = loss_of(transformer)
-save(flow(loss, leaf(loss, "model.embed.weight")), "from_pytorch.svg")
+save(flow(loss, "model.embed.weight"), "from_pytorch.svg")
 
 # %% [markdown]
 # Turn its knobs: `tinygrad-lite live examples/from_pytorch.py:loss`

@@ -336,7 +336,20 @@ BAD = {
     ),
     # questions and files
     "graph of a number": (lambda: tl.graph(3), TypeError, "graph takes a Tensor, but got int"),
-    "flow by name": (lambda: tl.flow(X.sum(), "x"), TypeError, "must be Tensors, but one is str"),
+    "flow by a name of nothing": (
+        lambda: tl.flow((X * X).sum(), "y"), ValueError,
+        "no gradient travels to a value named 'y'; one does to ",
+    ),
+    "flow by a number": (
+        lambda: tl.flow(X.sum(), 3), TypeError,
+        "wrt must be a Tensor, or the name of one, but is of type int",
+    ),
+    "flow of a number": (
+        lambda: tl.flow(3, "x"), TypeError, "the output must be a Tensor, but is of type int",
+    ),
+    "classes by an array": (
+        lambda: tl.path_classes(X.sum(), X.data), TypeError, "but is of type Data",
+    ),
     "paths up to a word": (
         lambda: tl.paths(X.sum(), X, limit="all"), TypeError, "limit must be an integer, but is",
     ),
@@ -345,7 +358,7 @@ BAD = {
     ),
     "compare by a number": (
         lambda: tl.compare(X.sum(), X.sum(), 3), TypeError,
-        "wrt is a parameter, its name, or a list of them, but got 3",
+        "wrt must be a Tensor, or the name of one, but is of type int",
     ),
     "a step too far": (
         lambda: tl.steps(X.sum())[9], IndexError, "there are 2 steps, so no step [9]",

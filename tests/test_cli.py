@@ -613,3 +613,60 @@ def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path):
     assert real.read_text(encoding="utf-8").startswith("<svg")
     assert real.stat().st_mode & 0o777 == 0o640
     assert [file.name for file in real.parent.iterdir()] == ["x.svg"]
+
+
+DEEP = """
+from tinygrad_lite import Tensor, tanh
+
+Ws = [Tensor(i / 9, requires_grad=True) for i in range(40)]
+h = Tensor(1.0)
+for W in Ws:
+    h = h + tanh(W * h)
+loss = h * 1.0
+first = Ws[0]
+"""
+
+
+@pytest.fixture
+def deep(tmp_path, monkeypatch, capsys):
+    """What a command says of a script with a loop: its output, the error, the status."""
+    (tmp_path / "deep.py").write_text(DEEP)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*words):
+        status = main([*words])
+        return (*capsys.readouterr(), status)
+
+    return ask
+
+
+def test_a_message_tells_the_options_of_the_command(deep):
+    printed, said, status = deep("paths", "deep.py:loss", "--wrt", "Ws[0]")
+    assert (printed, status) == ("", 2)
+    assert said.endswith(
+        "more than 10000; --by skips groups them without walking each, and --top 10 lists the "
+        "largest\n"
+    )
+    assert deep("what-if", "deep.py:loss", "--wrt", "W")[0].endswith(
+        "It has no branch that could be cut --by scope; ask --by skips or --by edge.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("Ws[39]", "W"), ("W", "W"), ("Ws[-1]", "W"), ("first", "first"), ("Ws[0]", "first")],
+)
+def test_every_name_of_a_parameter_in_the_script_means_it(deep, name, title):
+    printed, _, status = deep("flow", "deep.py:loss", "--wrt", name)
+    assert (printed.splitlines()[0], status) == (
+        deep("flow", "deep.py:loss", "--wrt", title)[0].splitlines()[0], 0,
+    )  # fmt: skip
+    assert f"to {title}, |gradient|" in printed
+
+
+def test_of_many_names_those_that_are_near_are_told(deep):
+    _, said, status = deep("flow", "deep.py:loss", "--wrt", "Vs[17]")
+    assert status == 2
+    assert "no gradient travels to a value named 'Vs[17]'; one does to " in said
+    assert "Ws[17]" in said
+    assert len(said) < 200

@@ -1,6 +1,12 @@
 """Models of PyTorch as graphs of ours: the same gradients, and all that can be asked of them."""
 
 import copy
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -718,6 +724,23 @@ def test_a_model_folds_into_a_picture_one_would_show():
 # Ways to call it
 
 
+def test_a_parameter_is_meant_by_its_name():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    y = from_torch(model, noise(3)).sum()
+    by_name = tl.path_classes(y, "2.weight")
+    assert by_name.wrt == "2.weight"
+    model(noise(3)).sum().backward()
+    for question in (tl.paths, tl.path_classes, tl.flow, tl.what_if):
+        with pytest.raises(TypeError) as caught:
+            question(y, model[2].weight)
+        assert str(caught.value) == (
+            "wrt must be a Tensor, or the name of one, but is a torch Parameter; give its name, "
+            "which is that of named_parameters(), as in wrt='2.weight'"
+        )
+    with pytest.raises(TypeError, match="but is a torch Parameter; give its name"):
+        tl.compare(y, y * 2, wrt=model[0].weight)
+
+
 def test_a_function_that_calls_modules():
     encoder, decoder = nn.Linear(3, 2).double(), nn.Linear(2, 3).double()
 
@@ -888,9 +911,38 @@ def test_a_command_takes_a_module(command):
     assert "hidden.0" in command("graph net.py:two --inputs x --output hidden.0")[0]
 
 
+def test_a_live_page_takes_a_module(command, tmp_path):
+    words = ["live", "net.py:two", "--inputs", "x", "--output", "logits", "--no-browser"]
+    package = str(Path(tl.__file__).parent.parent)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_lite", *words], stdout=subprocess.PIPE, cwd=tmp_path,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": package},
+    ) as process:  # fmt: skip
+        try:
+            with urlopen(process.stdout.readline().strip()) as page:
+                text = page.read().decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert "two.logits" in text
+    assert "second.weight" in text
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (
+            "graph net.py:wide",
+            "wide in net.py is not a Tensor but a torch Tensor; name the module "
+            "that computes with it, as in net.py:two --inputs wide",
+        ),
+        (
+            "graph net.py:one --inputs wid",
+            "left nothing under the name wid; its tensors include wide",
+        ),
+        ("graph net.py:twoo", "left nothing under the name twoo; its torch modules include two"),
+        ("live net.py:two", "two is a module of PyTorch; say which tensors of the script to call"),
+        ("live net.py:two --inputs x", "two gave logits, hidden.0; say which, as in --output"),
         ("graph net.py:one", "one is a module of PyTorch; say which tensors"),
         ("graph net.py:x --inputs x", "--inputs is for a torch.nn.Module, and x in net.py is none"),
         ("graph net.py:two --inputs x", "two gave logits, hidden.0; say which, as in --output lo"),

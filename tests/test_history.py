@@ -76,6 +76,18 @@ def test_other_shares_are_those_of_path_classes(by):
     ]
 
 
+def test_a_name_means_the_parameter_of_the_first_loss():
+    by_name, by_itself = History("W2"), History()
+    train(by_name, 11)
+    *_, t = skip_networks(3)
+    by_itself.asked = t["W2"]
+    loss = network(t.pop("x"), t)
+    loss.backward()
+    by_itself.record(loss)
+    assert by_name.wrt == "W2"
+    assert by_name.rows[0].shares == by_itself.rows[0].shares
+
+
 @pytest.mark.parametrize(
     ("steps", "options", "noted", "asked"),
     [
@@ -331,7 +343,11 @@ def test_marks_are_round_and_labels_stand_apart():
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: History("W1"), TypeError, "wrt must be a Tensor or None, but is of type str"),
+        (
+            lambda: History(3),
+            TypeError,
+            "wrt must be a Tensor, or the name of one, but is of type int",
+        ),
         (lambda: History(every=0), ValueError, "every must be at least 1, but is 0"),
         (
             lambda: History(by="scopes"),

@@ -572,7 +572,7 @@ def test_what_the_script_prints_and_reads_stays_out_of_the_answers(tmp_path):
         SCRIPT
         + "print('hello')\nimport sys, os\nassert sys.stdin.read() == ''\nos.write(1, b'x')\n"
     )
-    command = [sys.executable, "-m", "tinygrad_lite.worker", "net.py:G"]
+    command = [sys.executable, "-m", "tinygrad_lite.worker", "net.py:G", "[[], null]"]
     environment = os.environ | {"PYTHONPATH": str(Path(tl.__file__).parent.parent)}
     question = json.dumps({"kind": "state"}) + "\n"
     process = subprocess.Popen(

@@ -325,3 +325,44 @@ def test_without_scopes_parameters_used_one_after_the_other_are_a_layer():
     for layer, w, c in zip(found, W, b, strict=True):
         assert layer.parameters == pytest.approx(np.hypot(*map(np.linalg.norm, (w.grad, c.grad))))
         assert layer.signal == pytest.approx(np.linalg.norm(c.grad))  # what arrives at h @ W + b
+
+
+def looped():
+    """A network whose loops leave variables over, and the loss."""
+    net, Ws = Net([{"W": weight(4, 4), "b": weight(4)} for _ in range(3)]), [weight(4)]
+    Ws += [weight(4), weight(4)]
+    h = Tensor(np.ones(4))
+    for layer in net.layers:
+        h = tanh(h @ layer["W"] + layer["b"])
+    for w in Ws:
+        h = h * w
+    first = net.layers[0]["W"]
+    return h.sum(), {"net": net, "Ws": Ws, "layer": layer, "w": w, "first": first}
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("Ws[2]", lambda s: s["Ws"][2]),
+        ("w", lambda s: s["Ws"][2]),
+        ('layer["b"]', lambda s: s["net"].layers[2]["b"]),
+        ('net.layers[0]["W"]', lambda s: s["first"]),
+        ("net.layers[-1]['W']", lambda s: s["net"].layers[2]["W"]),
+    ],
+)
+def test_every_way_to_a_value_names_it(name, way):
+    loss, left = looped()
+    assert flow(loss, name, names=left).trace.wrt == (way(left),)
+    (row,) = compare(loss, loss * 2, wrt=name, names=left).rows
+    assert row.name == Names([loss], left).title(way(left))
+    zeros = tl.replay(loss, {name: np.zeros(way(left).shape)}, names=left)
+    assert zeros.item() == tl.replay(loss, {way(left): np.zeros(way(left).shape)}).item()
+
+
+@pytest.mark.parametrize(
+    "name", ["w.T", "w.missing", "Ws[3]", "net.__call__(1)", "len(Ws)", "net.layers", "Ws[", ""]
+)
+def test_a_name_that_leads_to_no_value_is_refused(name):
+    loss, left = looped()
+    with pytest.raises(ValueError, match="no gradient travels to a value named"):
+        flow(loss, name, names=left)

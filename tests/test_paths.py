@@ -13,7 +13,17 @@ from nets import deep_net, random_graph, skip_networks
 from samples import SAMPLES
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, flow, grad, graph, path_classes, paths, scope, sigmoid
+from tinygrad_lite import (
+    Tensor,
+    flow,
+    grad,
+    graph,
+    path_classes,
+    paths,
+    scope,
+    sigmoid,
+    what_if,
+)
 from tinygrad_lite.insight.jacobians import pushforward
 from tinygrad_lite.operation import OPS
 from tinygrad_lite.testing import Call
@@ -472,9 +482,46 @@ def test_errors_say_what_to_do():
         with pytest.raises(ValueError, match=r"does not depend on stranger"):
             question(F, wrt=stranger, gradient=ONES)
         with pytest.raises(TypeError, match="must be"):
-            question(F, wrt="W1", gradient=ONES)
+            question(F, wrt=1, gradient=ONES)
     with pytest.raises(ValueError, match=r"'scope', 'depth', 'skips' or a function"):
         path_classes(F, wrt=t["W1"], by="colour", gradient=ONES)
+
+
+@pytest.mark.parametrize("question", [paths, path_classes, flow, what_if])
+def test_a_name_means_its_tensor(question):
+    F, _, t = skip_networks()
+    by_name = question(F, wrt="W1", gradient=ONES)
+    assert by_name.to_json() == question(F, wrt=t["W1"], gradient=ONES).to_json()
+    with pytest.raises(ValueError, match=r"named 'W9'; one does to .*W1, .*W2"):
+        question(F, wrt="W9", gradient=ONES)
+    with pytest.raises(ValueError, match="no gradient travels to a value named 'x'"):
+        question(F, wrt="x", gradient=ONES)  # which requires none
+
+
+def test_no_two_classes_read_the_same():
+    h = x = Tensor(0.5, requires_grad=True)
+    for i in range(9):
+        with scope(f"b{i}"):
+            branch = h * 0.5
+        h = h + branch
+    found = path_classes(h, x)
+    told = [row[0] for row in found.table().rows]
+    assert len(told) == len(set(told)) == len(found) == 2**9
+    assert not any(text.endswith(")") for text in told)  # none needed a number
+    assert "b0 > b1 > b2 > b3 > b5 > b6 > b7 > b8" in told
+
+
+def test_names_mean_their_tensors_in_a_list_too():
+    F, _, t = skip_networks()
+    found = path_classes(F, wrt=["W2", t["W1"]], gradient=ONES)
+    assert [classes.wrt for classes in found] == ["W2", "W1"]
+
+
+def test_of_many_names_the_nearest_are_told():
+    weights = [Tensor(1.0, requires_grad=True, name=f"layer{i}.weight") for i in range(30)]
+    y = sum(weights, Tensor(0.0))
+    with pytest.raises(ValueError, match=r"others, such as (layer\d*7.weight(, )?){3}$"):
+        flow(y, "layer77.weight")
 
 
 def test_float32_is_judged_by_its_own_rounding():

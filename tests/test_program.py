@@ -280,3 +280,14 @@ def test_products_with_one_and_constants_cost_no_line():
     computed = [line for line in tape.lines if line.function is not None]
     assert len(computed) == 3  # the product, the sum, and x + x
     assert tape.lines[places[0]].op is tl.add
+
+
+def test_a_name_means_its_leaf():
+    w, x = leaf(3, name="w"), leaf(3, seed=1, name="x")
+    y = (w * x * x).sum()
+    one, several = program(y, "w", [x]), program(y, ["x", w], [x])
+    np.testing.assert_array_equal(one(x.data)[1], grad(y, w).data)
+    for got, right in zip(several(x.data)[1], grad(y, [x, w]), strict=True):
+        np.testing.assert_array_equal(got, right.data)
+    with pytest.raises(ValueError, match="no gradient travels to a value named 'v'"):
+        program(y, "v")

@@ -261,7 +261,9 @@ def test_it_is_data_and_a_picture(tmp_path):
 
 def test_where_there_are_no_scopes_that_is_said():
     x = Tensor(1.0, requires_grad=True, name="x")
-    assert str(what_if(x * x, x)).endswith('no branches by="scope" that could be cut.')
+    assert str(what_if(x * x, x)).endswith(
+        'It has no branch that could be cut by="scope"; ask by="skips" or by="edge".'
+    )
 
 
 @pytest.mark.parametrize(

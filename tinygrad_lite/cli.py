@@ -12,6 +12,7 @@ Python would, with exit status 1 (see script.py).
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import (
     Action,
@@ -42,10 +43,10 @@ from .insight.stepper import Steps, steps
 from .insight.what_if import BRANCHES, WhatIf, array_had, what_if
 from .live.process import Script, ScriptError
 from .live.server import News, serve
-from .recorded.names import Names
+from .recorded.names import Names, links
 from .recorded.replay import Plan
-from .recorded.trace import parameters_of
-from .target import complete_target, links, split_target, tensors_at
+from .recorded.trace import parameters_of, tensor_meant
+from .target import complete_target, split_target, tensors_at
 from .tensor import Tensor
 from .text import TRANSLITERATE
 
@@ -103,14 +104,8 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
             help="a script or notebook, and a tensor in it: net.py:loss, 'net.py:out[\"y\"]'",
         )  # fmt: skip
         target.completer = complete_target  # type: ignore[attr-defined]  # for argcomplete
-        sub.add_argument(
-            "--inputs", metavar="NAME", nargs="+", default=[],
-            help="where FILE.py:NAME is a torch.nn.Module: the tensors of the script to call it on",
-        )  # fmt: skip
-        sub.add_argument(
-            "--output", metavar="KEY", dest="key",
-            help="which of the outputs of a module, as logits or hidden.0; a file is -o's",
-        )  # fmt: skip
+        for flags, keywords in MODULE:
+            sub.add_argument(*flags, **keywords)
         instead = sub.add_mutually_exclusive_group()
         for flags, keywords in (*options, *(DRAWN if issubclass(result, Drawing) else ())):
             (instead if "--json" in flags else sub).add_argument(*flags, **keywords)
@@ -135,6 +130,14 @@ def command(example: str, result: type[Result], *options: Option) -> Callable[[R
 def option(flags: str, help: str, **keywords: Any) -> Option:
     """An argument of a command: its flags, and what else `add_argument` takes."""
     return flags.split(), {"help": help, **keywords}
+
+
+MODULE = (
+    option("--inputs", "where FILE.py:NAME is a torch.nn.Module: the tensors of the script to call "
+           "it on", metavar="NAME", nargs="+", default=[]),
+    option("--output", "which of the outputs of a module, as logits or hidden.0; a file is -o's",
+           metavar="KEY", dest="key"),
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno and error.filename is None:
             discard_output()  # as of a full disk
-        print(f"tinygrad-lite: {sentence(error)}", file=sys.stderr)
+        print(f"tinygrad-lite: {with_options(sentence(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -190,6 +193,21 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'standard output'}: {error.strerror}"
     return str(error)
+
+
+ARGUMENTS = (  # as messages write them, and what they are in a command
+    (r"\bpath_classes\b", "--by skips"),
+    (r"\b(?:limit|keep)=(\d+)", r"\1"),
+    (r"\bwrt=\.\.\.", "--wrt NAME"),
+    (r'\b(by|top)=("?)(\w+)\2', r"--\1 \3"),
+)
+
+
+def with_options(text: str) -> str:
+    """A text in which the arguments that it tells to give are options."""
+    for argument, option in ARGUMENTS:
+        text = re.sub(argument, option, text)
+    return text
 
 
 def page_name(name: str) -> str:
@@ -358,7 +376,7 @@ def show_live(args: Namespace) -> None:
     split_target(args.target)
     news = News()
     try:
-        script = Script(args.target, args.rest, news)
+        script = Script(args.target, args.rest, news, args.inputs, args.key)
     except ScriptError as failure:
         report = failure.told.get("report")
         if report:
@@ -377,6 +395,8 @@ def show_live(args: Namespace) -> None:
 LIVE.add_argument(
     "target", metavar="FILE.py:NAME", help="a script, and a tensor in it"
 ).completer = complete_target  # type: ignore[attr-defined]
+for flags, keywords in MODULE:
+    LIVE.add_argument(*flags, **keywords)
 LIVE.add_argument("--port", type=int, default=0, metavar="N", help="(default: any that is free)")
 LIVE.add_argument(
     "--no-browser", dest="browser", action="store_false", help="only print the address"
@@ -406,7 +426,7 @@ def report(args: Namespace, results: Sequence[Any]) -> None:
     elif args.json:
         print(json_text([result.to_json() for result in results]), file=args.stdout)
     else:
-        print("\n\n".join(map(str, results)), file=args.stdout)
+        print(with_options("\n\n".join(map(str, results))), file=args.stdout)
 
 
 def take_ones(tensor: Tensor, target: str) -> bool:
@@ -422,10 +442,6 @@ def take_ones(tensor: Tensor, target: str) -> bool:
 
 def ends(output: Tensor, names: Names, wanted: Sequence[str] | None) -> list[Tensor]:
     """The parameters of a computation, or those of its values that were asked for by name."""
-    found = parameters_of(output, names, named=bool(wanted))
-    for name in wanted or ():
-        if name not in found:
-            raise ValueError(
-                f"no gradient travels to a value named {name!r}; one does to {', '.join(found)}"
-            )
-    return [found[name] for name in wanted or found]
+    if wanted:
+        return [tensor_meant(output, name, names) for name in wanted]
+    return [*parameters_of(output, names).values()]

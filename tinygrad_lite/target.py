@@ -8,9 +8,8 @@ import ast
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from glob import escape, glob
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from traceback import walk_tb
 from typing import Any
 
 from .insight.stepper import source_lines
-from .recorded.names import is_closed
+from .recorded.names import follow, is_closed, links, nearest
 from .script import (
     PACKAGE,
     forget_modules,
@@ -63,7 +62,8 @@ def tensors_at(
         public = {k: x for k, x in names.items() if not k.startswith("_")}
         at = value_named(name, names, path)
         if is_module(at):
-            at = output_of(at, name, [value_named(x, names, path) for x in inputs], key)
+            given = [value_named(x, names, path, is_torch_tensor) for x in inputs]
+            at = output_of(at, name, given, key)
         elif inputs or key is not None:
             option = "--inputs" if inputs else "--output"
             raise ValueError(f"{option} is for a torch.nn.Module, and {name} in {path} is none")
@@ -71,9 +71,19 @@ def tensors_at(
     return found
 
 
+def is_ours(x: Any) -> bool:
+    """Whether it is a Tensor."""
+    return isinstance(x, Tensor)
+
+
 def is_module(x: Any) -> bool:
     """Whether it is a module of PyTorch, which is not loaded to see that it is none."""
     return "torch" in sys.modules and isinstance(x, sys.modules["torch"].nn.Module)
+
+
+def is_torch_tensor(x: Any) -> bool:
+    """Whether it is a tensor of PyTorch."""
+    return "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor)
 
 
 def output_of(model: Any, name: str, inputs: Sequence[Any], key: str | None) -> Tensor:
@@ -142,22 +152,6 @@ def split_target(target: str) -> tuple[str, str]:
     return file, name
 
 
-def links(name: str) -> list[ast.expr]:
-    """A name link by link: `net`, `net.layers`, `net.layers[0]`; none where it is anything but
-    attributes, keys and indices of a variable."""
-    try:
-        found = [ast.parse(name, mode="eval").body]
-        while not isinstance(link := found[0], ast.Name):
-            if isinstance(link, ast.Subscript):
-                ast.literal_eval(link.slice)
-            elif not isinstance(link, ast.Attribute):
-                return []
-            found.insert(0, link.value)
-    except (SyntaxError, ValueError):
-        return []
-    return found
-
-
 def variable_of(name: str) -> str:
     """The variable that a name begins with."""
     return ast.unparse(links(name)[0])
@@ -168,13 +162,17 @@ def tensor_named(name: str, names: dict[str, Any], path: Path) -> Tensor:
     return the_tensor(value_named(name, names, path), name, names, path)
 
 
-def value_named(name: str, names: dict[str, Any], path: Path) -> Any:
-    """What a script left under a name."""
+def value_named(
+    name: str, names: dict[str, Any], path: Path, is_wanted: Callable[[Any], bool] = is_ours
+) -> Any:
+    """What a script left under a name; where it is nothing, those are told that are wanted."""
     found: Way = []
     try:
         return way_to(name, names, found)[-1][1]
     except Exception:  # of whatever kind: a property may raise any
-        hint = (len(found) == 1 and place_in_function(name, path)) or tensors_near(name, found)
+        hint = (len(found) == 1 and place_in_function(name, path)) or tensors_near(
+            name, found, is_wanted
+        )
         raise ValueError(f"{path} left nothing under the name {name}{hint}") from None
 
 
@@ -182,8 +180,15 @@ def the_tensor(found: Any, name: str, names: dict[str, Any], path: Path) -> Tens
     """What a script left under a name, if it is a tensor."""
     if isinstance(found, Tensor):
         return found
-    what = f"{name} in {path} is not a Tensor but {type(found).__name__}"
-    raise ValueError(f"{what}{tensors_near(name, way_to(name, names, []))}")
+    what = f"{name} in {path} is not a Tensor but"
+    if is_torch_tensor(found):
+        module = next((key for key, x in names.items() if is_module(x)), "model")
+        raise ValueError(
+            f"{what} a torch {type(found).__name__}; name the module that computes with it, as in "
+            f"{path}:{module} --inputs {name}"
+        )
+    near = tensors_near(name, way_to(name, names, []))
+    raise ValueError(f"{what} {type(found).__name__}{near}")
 
 
 def way_to(name: str, names: dict[str, Any], way: Way) -> Way:
@@ -196,28 +201,18 @@ def way_to(name: str, names: dict[str, Any], way: Way) -> Way:
     return way
 
 
-def follow(link: ast.expr, x: Any) -> Any:
-    """What a link leads to from all variables, or from what the link before it led to."""
-    match link:
-        case ast.Name(id):
-            return x[id]
-        case ast.Attribute(_, attribute):
-            return getattr(x, attribute)
-        case ast.Subscript(_, index):
-            return x[ast.literal_eval(index)]
-
-
-def tensors_near(name: str, way: Way) -> str:
+def tensors_near(name: str, way: Way, is_wanted: Callable[[Any], bool] = is_ours) -> str:
     """A hint at the tensors that there are where the way to a name ended, or else before."""
     for start in reversed(way):
         level = [start]
         for _ in range(8):
             inside = (x for item in level for x in islice(parts(*item), 100 if item[0] else None))
             level = list(islice(inside, 10_000))
-            if found := [text for text, x in level if isinstance(x, Tensor)]:
-                close = get_close_matches(name, found, n=3, cutoff=0.5) or found[:8]
-                return f"; its tensors include {', '.join(x for x in found if x in close)}"
-    return "; it left no tensor at all"
+            if found := [text for text, x in level if is_wanted(x)]:
+                return f"; its tensors include {nearest(name, found)}"
+    modules = [key for key, x in way[0][1].items() if is_module(x)]
+    some = f"; its torch modules include {nearest(name, modules)}"
+    return some if modules else "; it left no tensor at all"
 
 
 def parts(text: str, x: Any) -> Iterator[tuple[str, Any]]:

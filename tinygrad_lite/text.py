@@ -317,3 +317,13 @@ def tree(
         out.append(f"↳ {name(top)}")
         write(top, "")
     return "\n".join(out)
+
+
+def is_torch(x: Any) -> bool:
+    """Whether something is PyTorch's."""
+    return type(x).__module__.partition(".")[0] == "torch"
+
+
+def type_name(x: Any) -> str:
+    """What an error calls something that is no Tensor of ours: by its type."""
+    return f"a torch {type(x).__name__}" if is_torch(x) else f"of type {type(x).__name__}"

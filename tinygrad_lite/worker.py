@@ -1,7 +1,8 @@
-"""The process in which the script of a live page runs: ``tinygrad_lite.worker FILE.py:NAME``.
+"""The process in which the script of a live page runs: ``tinygrad_lite.worker TARGET MODULE``.
 
 It runs the script, says in a line whether that went well, and then answers each line that comes
-with a line, until nothing comes any more. What the script prints goes to standard error.
+with a line, until nothing comes any more. What the script prints goes to standard error. MODULE is
+the `inputs` and the `key` of `tensors_at`, as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .insight.stepper import steps
 from .target import split_target, tensors_at
 
 
-def main(target: str, arguments: list[str]) -> None:
+def main(target: str, arguments: list[str], inputs: list[str], key: str | None) -> None:
     """Run the script, and answer."""
     # Nothing that the script writes or reads may come between.
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -34,7 +35,7 @@ def main(target: str, arguments: list[str]) -> None:
     waiting: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=listen, args=(questions, waiting), daemon=True).start()
     try:
-        knobs = run(target, arguments)
+        knobs = run(target, arguments, inputs, key)
         say(answers, {"page": knobs.page(), "files": files_of(target)})
     except SystemExit as stop:
         say(answers, {"error": failure(str(stop.code), target)})
@@ -67,10 +68,10 @@ def say(answers: BinaryIO, what: dict[str, Any]) -> None:
     answers.flush()
 
 
-def run(target: str, arguments: list[str]) -> Knobs:
+def run(target: str, arguments: list[str], inputs: list[str], key: str | None) -> Knobs:
     """The computation that the script left under a name, with ones for its cotangent where it ran
     no backward. Raises: as `tensors_at`; ValueError if it requires no gradient."""
-    ((tensor, names),) = tensors_at([target], arguments)
+    ((tensor, names),) = tensors_at([target], arguments, inputs, key)
     if tensor.requires_grad and not hasattr(tensor, "cotangent"):
         tensor.cotangent = np.ones(tensor.shape, tensor.dtype)
     return Knobs(steps(tensor, names=names), split_target(target)[1])
@@ -104,4 +105,4 @@ def failure(report: str, target: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[3:], *json.loads(sys.argv[2]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from numbers import Real
@@ -13,8 +14,9 @@ import numpy as np
 from ..drawing.bars import Bar, bars
 from ..drawing.table import Table, count, percent
 from ..recorded.first_bad import first_bad
+from ..recorded.names import distinct
 from ..recorded.outcome import receipts, shares_of
-from ..recorded.trace import coherence, trace
+from ..recorded.trace import coherence, is_one, trace
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..views.looks import THROUGH
@@ -22,6 +24,7 @@ from .bundles import OTHER, By, bundles_at, check_by
 from .formulas import Chain, Formula
 from .jacobians import check_sum
 from .result import Breakdown, Derived, Piece, plain
+from .routes import Stop, rarest
 from .weights import Draws, Mass, weigh_all
 
 SHARES = "share of the gradient; all sum to 100 %"
@@ -120,7 +123,8 @@ class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
         """A row a class."""
         paths = count_of_paths(sum(found.count for found in self.values()))
         head = self.heading(f"{paths} in {len(self)} class{'es' * (len(self) != 1)} from")
-        rows = [(text(key), *found.cells()) for key, found in self.items()]
+        called = zip(texts(self), self.values(), strict=True)
+        rows = [(title, *found.cells()) for title, found in called]
         return Table(
             (self.by, *PathClass.header),
             rows,
@@ -143,19 +147,19 @@ class PathClasses(Breakdown, Derived, Mapping[Any, PathClass]):
     def svg(self) -> str:
         """A signed bar for each class."""
         rows = []
-        for key, found in self.items():
+        for title, found in zip(texts(self), self.values(), strict=True):
             remark = f"{percent(found.share)}, {count_of_paths(found.count)}"
             rows.append(
-                Bar(text(key), () if found.share is None else ((found.share, THROUGH),), remark)
+                Bar(title, () if found.share is None else ((found.share, THROUGH),), remark)
             )
-        title = f"the gradient of {self.output} to {self.wrt}, by class of paths"
-        return bars(rows, title, caption=self.note, heads=(SHARES, ""))
+        head = f"the gradient of {self.output} to {self.wrt}, by class of paths"
+        return bars(rows, head, caption=self.note, heads=(SHARES, ""))
 
 
 @overload
-def path_classes(
+def path_classes(  # type: ignore[overload-overlap]  # a str is one name
     output: Tensor,
-    wrt: Tensor,
+    wrt: Tensor | str,
     by: By = ...,
     gradient: Any = ...,
     *,
@@ -165,7 +169,7 @@ def path_classes(
 @overload
 def path_classes(
     output: Tensor,
-    wrt: Sequence[Tensor],
+    wrt: Sequence[Tensor | str],
     by: By = ...,
     gradient: Any = ...,
     *,
@@ -192,8 +196,9 @@ def path_classes(
 
     Of more than `keep` keys at one value the smallest contributions go on together, under the
     key "other": the sum stays exact, and the work grows at most as the number of edges times
-    `keep`. A sequence of tensors is answered by a tuple, from one pass. `gradient` is the
-    cotangent of an output that is not a scalar; `names` as in `graph`.
+    `keep`. `wrt` is a Tensor or the name of one (see `graph`, and so for `names`); a sequence of
+    such is answered by a tuple, from one pass. `gradient` is the cotangent of an output that is not
+    a scalar.
 
     >>> from tinygrad_lite import Tensor, path_classes, scope
     >>> h = x = Tensor(1.0, requires_grad=True)
@@ -214,7 +219,7 @@ def path_classes(
     `keep` is not positive; TypeError where one requires no gradient, or keys are not hashable
     or cannot be added; else as `backward`.
     """
-    one = isinstance(wrt, Tensor)
+    one = is_one(wrt)
     wanted = (wrt,) if one else tuple(wrt)
     results, _ = classify(output, wanted, by, gradient, keep, None, names)
     return results[0] if one else results
@@ -223,7 +228,7 @@ def path_classes(
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def classify(
     output: Tensor,
-    wrt: tuple[Tensor, ...],
+    wrt: tuple[Any, ...],
     by: By,
     gradient: Any,
     keep: int,
@@ -275,11 +280,31 @@ def count_of_paths(n: int) -> str:
     return f"{count(n)} path{'s' * (n != 1)}"
 
 
+def texts(keys: Iterable[Any]) -> list[str]:
+    """Keys as a table shows them: of those that would read the same, the parts are told that the
+    fewest of them have."""
+    keys = [*keys]
+    found = [text(key) for key in keys]
+    for same, n in Counter(found).items():
+        alike = [i for i, told in enumerate(found) if told == same] if n > 1 else []
+        having: dict[str, int] = defaultdict(int)  # those that have a part, each a bit
+        for i in alike:
+            for part in parts_of(keys[i]):
+                having[part] |= 1 << i
+        for i in alike:
+            stops = [Stop(part, having[part], True) for part in parts_of(keys[i])]
+            found[i] = " > ".join(rarest(stops)) or same
+    return [*distinct(dict(enumerate(found))).values()]
+
+
+def parts_of(key: Any) -> list[str]:
+    """What a key is made of, each on one line."""
+    return [oneline(str(x)) for x in key] if isinstance(key, tuple) else [oneline(str(key), 60)]
+
+
 def text(key: Any) -> str:
     """A key as a table shows it; of many parts the first and the last."""
-    if not isinstance(key, tuple):
-        return oneline(str(key), 60)
-    parts = [oneline(str(part)) for part in key]
+    parts = parts_of(key)
     if len(parts) > LONGEST:
         parts = [*parts[:3], f"… {len(parts) - 5} more …", *parts[-2:]]
     return " > ".join(parts) or "no scope"

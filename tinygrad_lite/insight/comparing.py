@@ -25,7 +25,7 @@ from ..recorded.measure import norm
 from ..recorded.names import Names
 from ..recorded.nodes import Computation, computation_of
 from ..recorded.states import State
-from ..recorded.trace import cotangent, parameters_of, total_share
+from ..recorded.trace import check_wrt, cotangent, is_one, parameters_of, total_share
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..updated import is_meant_by
@@ -336,7 +336,7 @@ def compare_named(
     starts = tuple(cotangent(y, gradient) for y in outputs)
     found = [parameters_of(y, known) for y, known in zip(outputs, called, strict=True)]
     groups = match(found)
-    groups = choose([wrt] if isinstance(wrt, (str, Tensor)) else wrt, groups)
+    groups = choose([wrt] if wrt is not None and is_one(wrt) else wrt, groups, called)
     against = [1, *[0] * (len(outputs) - 1)]  # the first is held against the second
 
     def classes(*bys: By) -> tuple[list[tuple[PathClasses, ...]], bool]:
@@ -432,10 +432,11 @@ def side(classes: PathClasses, others: PathClasses) -> Side:
     return Side(classes, together(common), together(own))
 
 
-def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
+def choose(wrt: Iterable[Any] | None, pairs: Pairs, called: Sequence[Names]) -> Pairs:
     """The pairs of parameters to compare: all, or those that `wrt` means, in its order.
 
-    Raises: ValueError if there are none, or one of `wrt` is not in both.
+    Raises: TypeError for what is no Tensor and no name; ValueError if there are none, or one of
+    `wrt` is not in both.
     """
     n = len(next(iter(pairs.values()), (None, None)))
     all = "both" if n == 2 else "all"
@@ -444,12 +445,14 @@ def choose(wrt: Iterable[str | Tensor] | None, pairs: Pairs) -> Pairs:
             "the computations share no parameter, by identity or by name, so nothing can be "
             'matched; name them alike in each, as in Tensor(data, requires_grad=True, name="W1")'
         )
-    if not (wrt is None or hasattr(wrt, "__iter__")):
-        raise TypeError(f"wrt is a parameter, its name, or a list of them, but got {wrt!r}")
     chosen = {}
     for x in pairs if wrt is None else wrt:
+        check_wrt(x, {name: pair[0] for name, pair in pairs.items()})
         known = x.name if isinstance(x, Tensor) else x
-        name = next((n for n, pair in pairs.items() if any(same(x, y) for y in pair)), known)
+        named = isinstance(x, str) and x not in pairs
+        meant = [names.meant(x) for names in called] if named else [x]
+        found = (n for n, pair in pairs.items() if any(same(x, y) for x in meant for y in pair))
+        name = next(found, known)
         if name not in pairs:
             asked = repr(oneline(str(name))) if name else "a tensor without a name"
             raise ValueError(

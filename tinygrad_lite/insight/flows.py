@@ -170,11 +170,12 @@ class Flow(Breakdown, Drawing):
 
 
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
-def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None) -> Flow:
+def flow(output: Tensor, wrt: Tensor | str, gradient: Any = None, *, names: Any = None) -> Flow:
     """The share of the gradient that travels through each edge between `output` and `wrt`.
 
-    `gradient` is the cotangent of an output that is not a scalar (default: the one of the
-    last backward), and `names` as in `graph`. Costs a reverse pass and a forward pass.
+    `wrt` is a Tensor, or the name of one (see `graph`, and so for `names`). `gradient` is the
+    cotangent of an output that is not a scalar (default: the one of the last backward). Costs a
+    reverse pass and a forward pass.
 
     >>> from tinygrad_lite import Tensor, flow
     >>> x = Tensor(3.0, requires_grad=True)
@@ -184,15 +185,15 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
     Raises: as `backward`; ValueError if the output does not depend on `wrt`.
     """
     traced = trace(output, (wrt,), gradient, names)
-    (wrt,) = traced.wrt
-    arrived, sent = Receipts(output, traced.start, {wrt}), dict[tuple[Value, int], Any]()
+    (end,) = traced.wrt
+    arrived, sent = Receipts(output, traced.start, {end}), dict[tuple[Value, int], Any]()
     gradients: dict[Value, Any] = {}
     for node, g, slot, part in messages(output, traced.start, within=traced.within):
         arrived.note(node, g, slot, part)
         if slot is not None:
             gradients[node], sent[node, slot] = g, part
-    total, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
-    arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is wrt]
+    total, outcome = arrived.gradients[end], arrived.values[end].outcome
+    arriving = [part for (node, slot), part in sent.items() if node.inputs[slot] is end]
     arriving = arriving or [total]
     shares, note = shares_of(
         arriving, list(map(norm, arriving)), total, outcome, "edges", traced.names
@@ -211,7 +212,7 @@ def flow(output: Tensor, wrt: Tensor, gradient: Any = None, *, names: Any = None
         else:
             for node in not_conserved(by_use, output, LAW * eps_of(total.dtype)):
                 check_conserved(node, gradients[node], sent, tangents, traced.within)
-    called = traced.title(output), traced.title(wrt)
+    called = traced.title(output), traced.title(end)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     return Flow(total, *called, note, outcome.state, bad, traced, by_use)
 

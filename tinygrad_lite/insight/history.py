@@ -17,7 +17,7 @@ from ..drawing.picture import BLUE, FRAME, GREY, INK, PALE, TEAL
 from ..drawing.table import Table, percent
 from ..recorded.measure import norm
 from ..recorded.names import Names
-from ..recorded.trace import coherence, operands
+from ..recorded.trace import check_wrt, coherence, operands, tensor_meant
 from ..tensor import Tensor
 from ..text import number, oneline
 from ..value import Value
@@ -68,10 +68,10 @@ class History(Chart):
     by how many scopes they enter (if there are more than four such classes at a value, the
     smallest as one); else those of `path_classes`, of up to 64 classes.
 
-    `wrt` is a parameter of the first loss that is recorded; None takes the one with the most ops
-    between it and the loss. It is called by its name from then on: where a training makes new
-    Tensors at each step, the one of that name is meant. Names are found as `graph` finds them, in
-    `names=` first, when a parameter first appears.
+    `wrt` is a parameter of the first loss that is recorded, or the name of one; None takes the one
+    with the most ops between it and the loss. It is called by its name from then on: where a
+    training makes new Tensors at each step, the one of that name is meant. Names are found as
+    `graph` finds them, in `names=` first, when a parameter first appears.
 
     The graphs of the losses are not kept. `rows` are the numbers, `save` draws them.
 
@@ -87,23 +87,23 @@ class History(Chart):
     >>> [(row.step, row.norms["w"]) for row in history.rows]
     [(0, 2.0), (5, 0.0625), (10, 0.001953125)]
 
-    Raises: TypeError if `wrt` is neither None nor a Tensor, or `every` or `shares_every` no
-    integer; ValueError if one of these is not positive, or `by` is not as in `path_classes`.
+    Raises: TypeError if `wrt` is neither None nor a Tensor or a name, or `every` or `shares_every`
+    no integer; ValueError if one of these is not positive, or `by` is not as in `path_classes`.
     """
 
     numbers = ("wrt", "every", "shares_every", "rows")
 
     def __init__(
         self,
-        wrt: Tensor | None = None,
+        wrt: Tensor | str | None = None,
         *,
         every: int = 10,
         shares_every: int = 10,
         by: By = "scope",
         names: Any = None,
     ) -> None:
-        if not (wrt is None or isinstance(wrt, Tensor)):
-            raise TypeError(f"wrt must be a Tensor or None, but is of type {type(wrt).__name__}")
+        if wrt is not None:
+            check_wrt(wrt, {})
         for name, n in (("every", every), ("shares_every", shares_every)):
             if not isinstance(n, int):
                 raise TypeError(f"{name} must be an integer, but is {n!r}")
@@ -148,6 +148,7 @@ class History(Chart):
         named = {self.called[x]: x for x in leaves}
         if self.wrt is None:
             wrt = farthest(loss) if self.asked is None else self.asked
+            wrt = tensor_meant(loss, wrt, Names([loss], self.names))
             if wrt not in self.called:
                 raise ValueError(f"{describe(loss)} does not depend on a parameter {describe(wrt)}")
             self.wrt = self.called[wrt]

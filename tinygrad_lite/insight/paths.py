@@ -202,7 +202,7 @@ def which(found: list[int], all: int) -> str:
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def paths(
     output: Tensor,
-    wrt: Tensor,
+    wrt: Tensor | str,
     gradient: Any = None,
     *,
     top: int | None = None,
@@ -212,8 +212,9 @@ def paths(
     """Every path from `output` back to `wrt`, with its contribution and signed share.
 
     The contributions sum to the gradient of `output` with respect to `wrt`, and the shares
-    to 1. `gradient` is the cotangent of an output that is not a scalar (default: the one
-    of the last backward), and `names` as in `graph`. Paths are counted before any is walked.
+    to 1. `wrt` is a Tensor, or the name of one (see `graph`, and so for `names`); `gradient` is
+    the cotangent of an output that is not a scalar (default: the one of the last backward). Paths
+    are counted before any is walked.
 
     With `top` only that many paths, whatever the number of all, the largest contribution first.
     Where all values on the way are scalars these are the largest, exactly. Elsewhere a search
@@ -234,8 +235,8 @@ def paths(
     else as `backward`.
     """
     traced = trace(output, (wrt,), gradient, names)
-    (wrt,) = traced.wrt
-    total = count_paths(traced, wrt)
+    (end,) = traced.wrt
+    total = count_paths(traced, end)
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an integer, but is {limit!r}")
     estimate = None
@@ -244,18 +245,18 @@ def paths(
             raise TypeError(f"top must be an integer, but is {top!r}")
         if top < 1:
             raise ValueError(f"top is the number of paths to list, at least 1, but is {top}")
-        walked, estimate = largest(traced, wrt, top, total)
+        walked, estimate = largest(traced, end, top, total)
     elif total > limit:
         raise ValueError(
-            f"{count(total)} paths lead from {traced.title(output)} to {traced.title(wrt)}, more "
+            f"{count(total)} paths lead from {traced.title(output)} to {traced.title(end)}, more "
             f"than limit={limit}; path_classes groups them without walking each, and top=10 lists "
             "the largest"
         )
     else:
-        walked = sorted(walk(traced, wrt), key=lambda last: len(last.way))
+        walked = sorted(walk(traced, end), key=lambda last: len(last.way))
     ways, parts = [last.way for last in walked], [last.part for last in walked]
-    arrived = receipts(output, traced.start, traced.within, {wrt})
-    whole, outcome = arrived.gradients[wrt], arrived.values[wrt].outcome
+    arrived = receipts(output, traced.start, traced.within, {end})
+    whole, outcome = arrived.gradients[end], arrived.values[end].outcome
     sizes = check_sum(traced, parts, whole) if len(parts) == total else list(map(norm, parts))
     shares, note = shares_of(parts, sizes, whole, outcome, "paths", traced.names)
     if estimate is not None:
@@ -275,7 +276,7 @@ def paths(
         )
     )
     graph = Graph.of(traced.graph)
-    called = traced.title(output), traced.title(wrt)
-    chain = Chain(output, wrt, traced.names)
+    called = traced.title(output), traced.title(end)
+    chain = Chain(output, end, traced.names)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     return Paths(whole, *called, note, outcome.state, bad, found, graph, total, estimate, chain)

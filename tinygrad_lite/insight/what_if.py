@@ -147,7 +147,10 @@ class WhatIf(Breakdown, Chart, Sequence[Row]):
         if self.curve:
             rows = [point.cells() for point in self.curve]
             return Table(Point.header, rows, self.heading(SWEPT))
-        below = "" if self.rows else f'It has no branches by="{self.by}" that could be cut.'
+        below = "" if self.rows else f'It has no branch that could be cut by="{self.by}".'
+        if below and self.by != "edge":  # which every other is too
+            others = " or ".join(f'by="{by}"' for by in BRANCHES if by != self.by)
+            below = f"{below[:-1]}; ask {others}."
         return Table(Row.header, [row.cells() for row in self], self.heading(WHAT), below)
 
     def svg(self) -> str:
@@ -171,7 +174,7 @@ class WhatIf(Breakdown, Chart, Sequence[Row]):
 @np.errstate(all="ignore")  # backward has warned; here NaN is a result
 def what_if(
     output: Tensor,
-    wrt: Tensor,
+    wrt: Tensor | str,
     by: By = "scope",
     *,
     loss: Callable[[Tensor], Tensor] | None = None,
@@ -184,9 +187,9 @@ def what_if(
     A branch is a scope, by="edge" an `Edge` of ``graph(output)`` that a gradient may pass, and
     by="skips" one that passes a join straight, or that such a one skips. Each is stopped, and
     ablated where all its uses are added or subtracted (see `replay`). The gradient is that of
-    ``loss(output)``, else it starts from the cotangent `gradient`, or as in `flow`; `names` as in
-    `graph`. `sweep` maps one leaf, a Tensor or its name, to arrays along a first axis, with each of
-    which the gradient is taken again: `.curve`. Costs two replays a branch, one an array.
+    ``loss(output)``, else it starts from the cotangent `gradient`, or as in `flow`, as are `wrt`
+    and `names`. `sweep` maps one leaf, a Tensor or its name, to arrays along a first axis, with
+    each of which the gradient is taken again: `.curve`. Costs two replays a branch, one an array.
 
     >>> from tinygrad_lite import Tensor, scope, what_if
     >>> x = Tensor(3.0, requires_grad=True, name="x")

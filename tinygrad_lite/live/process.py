@@ -35,13 +35,17 @@ class ScriptError(Exception):
 
 
 class Worker:
-    """One run of the script."""
+    """One run of the script; of a module of PyTorch the names of its inputs are told, and the key
+    of the output."""
 
-    def __init__(self, target: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, target: str, arguments: Sequence[str], inputs: Sequence[str], key: str | None
+    ) -> None:
         # In a session of its own, so that it and all that it starts can be ended together, and
         # Ctrl-C comes to us alone.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tinygrad_lite.worker", target, *arguments],
+            [sys.executable, "-m", "tinygrad_lite.worker", target, json.dumps([inputs, key]),
+             *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             env=dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // 2))) | os.environ,
         )  # fmt: skip
@@ -84,14 +88,22 @@ class Worker:
 
 class Script:
     """The script of a target as what a page is served from; `news` tells when it was saved.
+    `inputs` and `key` are as in `tensors_at`.
 
     Raises: ScriptError if the script cannot be run at first.
     """
 
-    def __init__(self, target: str, arguments: Sequence[str], news: News) -> None:
-        self.target, self.arguments, self.news = target, arguments, news
+    def __init__(
+        self,
+        target: str,
+        arguments: Sequence[str],
+        news: News,
+        inputs: Sequence[str] = (),
+        key: str | None = None,
+    ) -> None:
+        self.asked, self.news = (target, arguments, inputs, key), news
         self.closing, self.error = Event(), dict[str, Any]()
-        self.worker = Worker(target, arguments)
+        self.worker = Worker(*self.asked)
         self.starting: Worker | None = self.worker
         try:
             self.ready = self.worker.start()
@@ -132,7 +144,7 @@ class Script:
     def reload(self) -> None:
         """Run the script anew, in the place of the old process if that goes well."""
         self.news.tell({"kind": "running"})
-        new = self.starting = Worker(self.target, self.arguments)
+        new = self.starting = Worker(*self.asked)
         try:
             ready = new.start()
         except ScriptError as failure:

@@ -8,13 +8,15 @@ by the expression that made it, with the names that stand there.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -49,7 +51,7 @@ class Names:
     def __init__(
         self, outputs: Iterable[Value], given: Any = None, ways: dict[Value, str] | None = None
     ) -> None:
-        self.values = in_order(ancestors(outputs))
+        self.values, self.given = in_order(ancestors(outputs)), given
         own = {v: v._name for v in self.values if v._name}
         ways = self.search(given) if ways is None else ways
         self.found = distinct(own | {v: way for v, way in ways.items() if v not in own})
@@ -74,6 +76,24 @@ class Names:
         """What text calls a value: its name on one line, else the expression that made it."""
         name = self.found.get(value)  # most need no expression made
         return short_way(name) if name else self.titles.get(value) or "the input"
+
+    def meant(self, name: str) -> Value | None:
+        """The value that a name means: the one that is called so, else the one to which it leads
+        from the variables by attributes, keys and indices; nothing is called on the way."""
+        for called in (self.found.get, self.title):
+            for value in self.values:
+                if called(value) == name:
+                    return value
+        for variables in roots(self.given):
+            x = variables.get("", variables)
+            for link in links(name):
+                try:
+                    x = None if isinstance(x, Value) else follow(link, x)
+                except Exception:  # a property may raise any
+                    x = None
+            if isinstance(x, Value):
+                return x
+        return None
 
     def where(self, value: Value) -> str:
         """What made a value, for a remark: its title, and the line if that was noted."""
@@ -211,6 +231,39 @@ def reachable(start: Iterable[dict[str, Any]]) -> Iterator[tuple[Value, str]]:
                     for step, y in islice(parts(x, way), MOST):
                         if isinstance(y, Value) or not is_closed(y):
                             waiting.append((f"{way}{step}".lstrip("."), y, depth + 1))
+
+
+def links(name: str) -> list[ast.expr]:
+    """A name link by link: `net`, `net.layers`, `net.layers[0]`; none where it is anything but
+    attributes, keys and indices of a variable."""
+    try:
+        found = [ast.parse(name, mode="eval").body]
+        while not isinstance(link := found[0], ast.Name):
+            if isinstance(link, ast.Subscript):
+                ast.literal_eval(link.slice)
+            elif not isinstance(link, ast.Attribute):
+                return []
+            found.insert(0, link.value)
+    except (SyntaxError, ValueError):
+        return []
+    return found
+
+
+def follow(link: ast.expr, x: Any) -> Any:
+    """What a link leads to from all variables, or from what the link before it led to."""
+    match link:
+        case ast.Name(id):
+            return x[id] if isinstance(x, Mapping) else getattr(x, id)
+        case ast.Attribute(_, attribute):
+            return getattr(x, attribute)
+        case ast.Subscript(_, index):
+            return x[ast.literal_eval(index)]
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Those of some names that are like one, else the first of them, as a message lists them."""
+    close = get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
+    return ", ".join(x for x in names if x in close)
 
 
 def is_closed(x: Any) -> bool:

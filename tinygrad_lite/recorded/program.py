@@ -14,13 +14,15 @@ from ..ops.nn import Drawn
 from ..tensor import Tensor
 from ..value import Value
 from . import rerun
+from .names import Names
+from .trace import is_one, tensor_meant
 
 Program = Callable[..., tuple[Any, Any]]
 
 
 def program(
     output: Tensor,
-    wrt: Tensor | Sequence[Tensor],
+    wrt: Tensor | str | Sequence[Tensor | str],
     inputs: Sequence[Tensor] = (),
     gradient: Any = None,
 ) -> Program:
@@ -28,7 +30,8 @@ def program(
 
     ``value, gradients = run(*arrays)`` takes an array for each of `inputs`, in order; every other
     leaf is read from its `.data` at each call, as the parameters that an optimiser moves. Plain
-    arrays come back, the gradients as a tuple in the order of `wrt` (one Tensor: one array).
+    arrays come back, the gradients as a tuple in the order of `wrt` (one Tensor, or the name of
+    one: one array).
 
     It is the recorded computation: numbers that were taken out of Tensors are constants in it.
     Where a truth that the code asked of a Tensor, or a Tensor that it had as an index, comes out
@@ -42,13 +45,16 @@ def program(
     (25.0, 20.0)
 
     Raises: TypeError if `wrt` or `inputs` are no leaves of it, or one of `wrt` or the output
-    requires no gradient; ValueError if it drew a mask, as dropout does, that is not among `inputs`,
-    or the output is no scalar and no gradient is given. `run` raises TypeError for a Tensor or
-    another dtype (a Python number may be cast), ValueError for another number of arrays or another
-    shape, RuntimeError where a truth comes out otherwise.
+    requires no gradient; ValueError if no gradient travels to a name, it drew a mask, as dropout
+    does, that is not among `inputs`, or the output is no scalar and no gradient is given. `run`
+    raises TypeError for a Tensor or another dtype (a Python number may be cast), ValueError for
+    another number of arrays or another shape, RuntimeError where a truth comes out otherwise.
     """
-    one = isinstance(wrt, Tensor)
-    wanted = (wrt,) if isinstance(wrt, Tensor) else tuple(wrt)
+    one = is_one(wrt)
+    wanted: Any = (wrt,) if one else tuple(wrt)
+    if any(isinstance(x, str) for x in wanted):
+        names = Names([output])
+        wanted = tuple(tensor_meant(output, x, names) if isinstance(x, str) else x for x in wanted)
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     start, computation = seed(output, gradient), ancestors([output])
     leaves = [v for v in computation if v.op is None]

@@ -126,6 +126,8 @@ class Plan:
             found = [v for v in leaves if v._name == key] or [
                 v for v in leaves if self.names.title(v) == key
             ]
+            if not found and isinstance(key, str):
+                found = [v for v in leaves if v is self.names.meant(key)]
         if len(found) != 1:
             what = describe(key) if isinstance(key, Value) else repr(key)
             titles = ", ".join(map(self.names.title, found or leaves))

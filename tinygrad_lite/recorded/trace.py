@@ -8,7 +8,7 @@ gradient at this point is made up, not what would happen if a path were removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -19,11 +19,12 @@ from ..ancestors import ancestors, between
 from ..arrays import describe
 from ..backward import seed
 from ..tensor import Tensor
+from ..text import is_torch, type_name
 from ..updated import meant_in
 from ..value import Value
 from .joins import Use, straight_uses
 from .measure import norm
-from .names import Names, names_of
+from .names import Names, names_of, nearest
 from .nodes import Computation, Edge, computation_of
 
 
@@ -62,16 +63,18 @@ class Trace:
         return {(self.graph.nodes[e.target].tensor, e.slot): e for e in self.graph.edges}
 
 
-def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None, names: Any = None) -> Trace:
-    """The values and edges on the paths from `output` back to one of `wrt`; the cotangent is
-    that of `cotangent`, and `names` a `Names`, or what to look for names in.
+def trace(output: Tensor, wrt: Iterable[Any], gradient: Any = None, names: Any = None) -> Trace:
+    """The values and edges on the paths from `output` back to one of `wrt`, Tensors or what they
+    are called; the cotangent is that of `cotangent`, and `names` a `Names`, or what to look for
+    names in.
 
     Raises: TypeError if one is no Tensor or requires no gradient; ValueError if the output
     does not depend on one of `wrt`, or needs a cotangent.
     """
-    for tensor in (output, *wrt):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"output and wrt must be Tensors, but one is {type(tensor).__name__}")
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the output must be a Tensor, but is {type_name(output)}")
+    names = names_of(output, names)
+    wrt = [tensor_meant(output, x, names) for x in wrt]
     for tensor in wrt:
         if not tensor.requires_grad:
             raise TypeError(
@@ -79,12 +82,47 @@ def trace(output: Tensor, wrt: Sequence[Tensor], gradient: Any = None, names: An
                 "requires_grad=True"
             )
     start = cotangent(output, gradient)
-    wrt = tuple(meant_in(output, wrt))
+    wrt = meant_in(output, wrt)
     within = between(output, set(wrt))
     for tensor in wrt:
         if tensor not in within:
             raise ValueError(f"{describe(output)} does not depend on {describe(tensor)}")
-    return Trace(output, wrt, start, names_of(output, names), within)
+    return Trace(output, tuple(wrt), start, names, within)
+
+
+def is_one(wrt: Any) -> bool:
+    """Whether one thing is asked for, and not several in a sequence; an array is one."""
+    return isinstance(wrt, str) or hasattr(wrt, "ndim") or not isinstance(wrt, Iterable)
+
+
+def check_wrt(wanted: Any, known: Mapping[str, Any]) -> None:
+    """Raise TypeError for what is neither a Tensor nor a name; of PyTorch's, tell what `known`
+    calls one of that shape."""
+    if isinstance(wanted, (Tensor, str)):
+        return
+    what = type_name(wanted)
+    if is_torch(wanted):
+        shape = getattr(wanted, "shape", None)
+        alike = (f", as in wrt={name!r}" for name, x in known.items() if x.shape == shape)
+        what += f"; give its name, which is that of named_parameters(){next(alike, '')}"
+    raise TypeError(f"wrt must be a Tensor, or the name of one, but is {what}")
+
+
+def tensor_meant(output: Tensor, wanted: Any, names: Names) -> Tensor:
+    """The Tensor that is wanted, or the one of that name to which the gradient of a computation
+    travels. Raises: TypeError for anything else; ValueError if no gradient travels there."""
+    if isinstance(wanted, Tensor):
+        return wanted
+    if not isinstance(wanted, str):
+        check_wrt(wanted, parameters_of(output, names))
+    (found,) = meant_in(output, [names.meant(wanted)])
+    if isinstance(found, Tensor) and found.requires_grad and found in between(output, {found}):
+        return found
+    known = [*parameters_of(output, names, named=True)]
+    some = ", ".join(known)
+    if len(known) > 8:
+        some = f"{len(known)} others, such as {nearest(wanted, known)}"
+    raise ValueError(f"no gradient travels to a value named {wanted!r}; one does to {some}")
 
 
 def cotangent(output: Tensor, gradient: Any = None) -> Any:
