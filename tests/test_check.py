@@ -333,7 +333,7 @@ def test_no_second_derivative_is_called_wrong_over_twelve_orders(name: str, k: i
         check(call.of_floats, *(call.inputs[i] * 10.0**k for i in call.wanted))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_an_error_of_1_percent_is_caught_or_undecided(name: str, dtype: Any):
     """Caught where abs(x f') >= 1000 eps abs(f), and nowhere said to be right."""
