@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -500,12 +501,7 @@ def alive(child):
 
 def test_a_saved_script_is_shown_and_an_error_with_its_line(chromium, served):
     script, _, url = served
-
-    class Here:
-        pass
-
-    Here.url = url
-    page = opened(chromium, Here, "#9")
+    page = opened(chromium, SimpleNamespace(url=url), "#9")
     last = page.run("return document.getElementById('scrub').max")
     script.write_text(SCRIPT.replace("G = F + y", "G = F + yy"))
     until(lambda: "NameError" in page.text(".trouble"), 20)
@@ -520,12 +516,7 @@ def test_a_saved_script_is_shown_and_an_error_with_its_line(chromium, served):
 
 def test_what_is_changed_stays_over_a_reload_of_the_page_and_of_the_script(chromium, served):
     script, _, url = served
-
-    class Here:
-        pass
-
-    Here.url = url
-    page = opened(chromium, Here, "#9")
+    page = opened(chromium, SimpleNamespace(url=url), "#9")
     page.run("const s = document.querySelector('.knob'); s.selectedIndex = 2; s.onchange()")  # W3
     page.run(TURN, "3")
     stop = "[...document.querySelectorAll('.branches button')].find(b => b.innerText === 'stop')"

@@ -109,11 +109,10 @@ def parameter_curves(graph: Computation, unit: Unit, word: str) -> list[Curve]:
     if own:
         names = [common_name([x.name for x in nodes]) for nodes in own]
         sizes = [norm([norm(x.gradient) for x in nodes]) for nodes in zip(*own, strict=True)]
-        of = (
-            f"{', '.join(names)}"
-            if all(names) and len(own) <= NAMED
-            else f"its {len(own)} parameters"
-        )
+        if all(names) and len(own) <= NAMED:
+            of = ", ".join(names)
+        else:
+            of = f"its {len(own)} parameters" if len(own) > 1 else "its parameter"
         found.append(
             Curve(f"|g| of {of}", f"each {word}, log scale", (Series("", tuple(sizes)),), "dots")
         )
