@@ -19,7 +19,6 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import array_api as _array_api  # noqa: F401 (it fills a slot of Tensor)
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .context import no_grad, scope
 from .operation import blocked, op
@@ -73,6 +72,16 @@ _LAZY = {
     "steps": "insight.stepper",
     "what_if": "insight.what_if",
 }
+
+
+def _array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    from .array_api import namespace
+
+    return namespace(api_version)
+
+
+_array_namespace.__doc__ = Tensor.__array_namespace__.__doc__
+Tensor.__array_namespace__ = _array_namespace  # type: ignore[method-assign]
 
 __all__ = [
     "Tensor", "blocked", "grad", "hessian", "jacobian", "jvp", "no_grad", "op", "scope",

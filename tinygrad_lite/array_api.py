@@ -377,7 +377,7 @@ linalg = SimpleNamespace(
 )  # fmt: skip
 
 
-def namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+def namespace(api_version: str | None = None) -> Any:
     """The functions of the array API standard for Tensors.
 
     Raises: ValueError for another version of the standard than this one or those before.
@@ -390,4 +390,3 @@ def namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
 
 
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
-Tensor.__array_namespace__ = namespace  # type: ignore[method-assign]

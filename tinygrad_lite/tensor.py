@@ -517,7 +517,7 @@ class Tensor(Value):
         return self
 
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
-        """The array API standard's functions; a slot that array_api.py fills."""
+        """The array API standard's functions; a slot that __init__.py fills from array_api.py."""
         raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -8,10 +8,12 @@ graph does, runs the pass again, recorded; then they are nodes like others.
 
 from __future__ import annotations
 
+from _thread import RLock  # threading would take 0.5 ms to load
 from collections.abc import Collection
+from functools import partial
 from itertools import count
-from threading import RLock
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -27,7 +29,7 @@ RECORDING = RLock()
 
 # Creation order, with room between two indices for what is recorded later than it was computed.
 next_index = count(1 << 32, 1 << 32).__next__
-SLOT: Any = Value.__dict__["op"]  # where a Deferred gradient keeps its pass
+SLOT: Any = Value.__dict__["op"]  # where a Deferred gradient keeps what records its pass
 
 
 def ask(name: str) -> Any:
@@ -36,7 +38,7 @@ def ask(name: str) -> Any:
     def get(gradient: Tensor) -> Any:
         with RECORDING:
             if type(gradient) is Deferred:
-                SLOT.__get__(gradient).record()
+                SLOT.__get__(gradient)()
         return getattr(gradient, name)
 
     return property(get)
@@ -51,60 +53,48 @@ class Deferred(Tensor):
     index = ask("index")
 
 
-class Noted(NamedTuple):
-    """Gives what is recorded later the line that asked for it."""
-
-    calls: Any
-
-    def note(self) -> Any:
-        """The calls that led to it."""
-        return self.calls
-
-
-class Pass(NamedTuple):
-    """A reverse pass that was computed, and what it takes to record it."""
-
-    output: Value
-    start: Any
-    path: Collection[Value]
-    context: Context
-    place: int  # an index: the record goes between this and the next index that anyone gets
-    gradients: list[tuple[Value, ref[Deferred]]]
-
-    def record(self) -> None:
-        """Make the pass again, recorded, and make its gradients nodes of the record."""
-        alive = [(x, gradient()) for x, gradient in self.gradients]
-        wanted: dict[Value, Value] = {x: gradient for x, gradient in alive if gradient is not None}
-        since, token = next_index(), CONTEXT.set(self.context)
-        start = self.start if isinstance(self.start, Value) else new(Tensor).record(self.start)
-        try:
-            with np.errstate(all="ignore"):  # it has warned when it was computed
-                operands = tensors_of(self.place)
-                stream = messages(self.output, start, operands=operands, within=self.path)
-                found = {node: g for node, g, _, _ in stream if node in wanted}
-            nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
-            for x in wanted:
-                g: Any = found[x]
-                if not isinstance(g, Value):  # zeros that a blocked input was sent
-                    g = Tensor(g)
-                elif g.index < since:  # it is not of the record
-                    g = alias(g) if g._requires_grad else new(Tensor).record(g._array)
-                nodes[g] = wanted[x]
-        finally:
-            CONTEXT.reset(token)
-        record = sorted(find_younger(nodes, since), key=lambda node: node.index)
-        for i, node in enumerate(record, self.place + 1):
-            node.index = i
-            for x in node.inputs:
-                if isinstance(x, Value) and x in nodes:
-                    node.inputs = tuple(
-                        nodes.get(x, x) if isinstance(x, Value) else x for x in node.inputs
-                    )
-                    break
-        for node, becoming in nodes.items():
-            for name in ("op", "inputs", "arrays", "params", "index", "source"):
-                Value.__dict__[name].__set__(becoming, getattr(node, name))
-            object.__dict__["__class__"].__set__(becoming, Tensor)  # now all of it is there
+def record_pass(
+    output: Value,
+    start: Any,
+    path: Collection[Value],
+    context: Context,
+    place: int,
+    gradients: list[tuple[Value, ref[Deferred]]],
+) -> None:
+    """Make a reverse pass again, recorded, and make its gradients nodes of the record. The record
+    goes between the index `place` and the next that anyone gets."""
+    alive = [(x, gradient()) for x, gradient in gradients]
+    wanted: dict[Value, Value] = {x: gradient for x, gradient in alive if gradient is not None}
+    since, token = next_index(), CONTEXT.set(context)
+    start = start if isinstance(start, Value) else new(Tensor).record(start)
+    try:
+        with np.errstate(all="ignore"):  # it has warned when it was computed
+            operands = tensors_of(place)
+            stream = messages(output, start, operands=operands, within=path)
+            found = {node: g for node, g, _, _ in stream if node in wanted}
+        nodes: dict[Value, Value] = {}  # of the record, and the gradients that they become
+        for x in wanted:
+            g: Any = found[x]
+            if not isinstance(g, Value):  # zeros that a blocked input was sent
+                g = Tensor(g)
+            elif g.index < since:  # it is not of the record
+                g = alias(g) if g._requires_grad else new(Tensor).record(g._array)
+            nodes[g] = wanted[x]
+    finally:
+        CONTEXT.reset(token)
+    made = sorted(find_younger(nodes, since), key=lambda node: node.index)
+    for i, node in enumerate(made, place + 1):
+        node.index = i
+        for x in node.inputs:
+            if isinstance(x, Value) and x in nodes:
+                node.inputs = tuple(
+                    nodes.get(x, x) if isinstance(x, Value) else x for x in node.inputs
+                )
+                break
+    for node, becoming in nodes.items():
+        for name in ("op", "inputs", "arrays", "params", "index", "source"):
+            Value.__dict__[name].__set__(becoming, getattr(node, name))
+        object.__dict__["__class__"].__set__(becoming, Tensor)  # now all of it is there
 
 
 def defer(
@@ -113,8 +103,11 @@ def defer(
     """The gradients that the reverse pass along `path` brings to `inputs`, not recorded yet."""
     now = CONTEXT.get()
     context = Context(now)
-    context.sources = now.sources and Noted(now.sources.note())
-    this = Pass(output, start, path, context, next_index(), [])
+    if now.sources:  # what is recorded later has the line that asks for it now
+        calls = now.sources.note()
+        context.sources = SimpleNamespace(note=lambda: calls)
+    gradients: list[tuple[Value, ref[Deferred]]] = []
+    record = partial(record_pass, output, start, path, context, next_index(), gradients)
     array = start._array if isinstance(start, Value) else start
     found: dict[Value, Any] = leaf_gradients(output, array, path, inputs)
     made: dict[int, tuple[Deferred, Any]] = {}  # one array is one gradient, as one Tensor would be
@@ -127,8 +120,8 @@ def defer(
             gradient._array = lock(alias, g, ())
             gradient._requires_grad, gradient._name, gradient.grad = True, None, None
             gradient.scope, gradient.source = now.scope, None
-            SLOT.__set__(gradient, this)
-        this.gradients.append((x, ref(gradient)))
+            SLOT.__set__(gradient, record)
+        gradients.append((x, ref(gradient)))
         found[x] = gradient
     return found
 
