@@ -1,6 +1,7 @@
 """Programs as straight-line code: what `backward` gives, for arrays that were never recorded."""
 
 import gc
+import sys
 import threading
 import weakref
 
@@ -38,8 +39,15 @@ def assert_program_is(f, *shapes, wrt=None, dtype=float, seeds=(1, 2, 3)):
             np.testing.assert_array_equal(t.data, array)
 
 
+@pytest.fixture(params=["large", "any"])
+def in_memory(request, monkeypatch):
+    """With "any", arrays of every size are kept for the next run, as large ones are."""
+    if request.param == "any":
+        monkeypatch.setattr(straight, "HEAVY", 0)
+
+
 @pytest.mark.parametrize("seed", range(30))
-def test_random_programs_with_arrays_that_were_never_recorded(seed):
+def test_random_programs_with_arrays_that_were_never_recorded(seed, in_memory):
     assert_program_is(lambda *p: random_program(seed, p), *[(3, 3)] * 4)
 
 
@@ -58,7 +66,7 @@ def test_arrays_that_are_let_go_and_written_over(dtype):
     assert_program_is(f, (150, 150), (150, 150), (150,), wrt=[1, 2], dtype=dtype)
 
 
-def test_blocks_of_rows():
+def test_blocks_of_rows(in_memory):
     """Chains of large arrays: views of what is written over, rows, columns and numbers in them."""
 
     def turned(a, b):
@@ -99,11 +107,11 @@ NETWORKS = {
 
 @pytest.mark.parametrize("dtype", [float, np.float32])
 @pytest.mark.parametrize("f", NETWORKS.values(), ids=NETWORKS)
-def test_networks_with_arrays_that_were_never_recorded(f, dtype):
+def test_networks_with_arrays_that_were_never_recorded(f, dtype, in_memory):
     assert_program_is(f, (3, 3), (3, 3), dtype=dtype)
 
 
-def test_convolutions():
+def test_convolutions(in_memory):
     def f(x, w, b, v):
         h = tl.relu(tl.conv2d(x, w, b, padding=1))
         return tl.mse_loss(
@@ -112,6 +120,17 @@ def test_convolutions():
 
     assert_program_is(f, (2, 3, 8, 8), (4, 3, 3, 3), (4,), (2, 4, 2, 2), dtype=np.float32)
     assert_program_is(f, (2, 3, 8, 8), (4, 3, 3, 3), (4,), (2, 4, 2, 2), wrt=[1, 3])
+    for kernel, options in [
+        ((5, 3, 1, 1), {}),
+        ((5, 3, 1, 1), {"stride": 2}),
+        ((1, 3, 3, 3), {"padding": 1}),
+        ((5, 3, 4, 4), {"stride": 2, "padding": 1}),
+        ((5, 3, 3, 3), {"stride": 3, "dilation": 2}),
+        ((6, 1, 3, 3), {"groups": 3}),
+    ]:
+        assert_program_is(
+            lambda x, w, o=options: (tl.conv2d(x * x, w, **o) ** 2).sum(), (2, 3, 9, 9), kernel
+        )
 
 
 def test_numbers_and_scalars():
@@ -134,6 +153,15 @@ def test_other_leaves_are_read_at_each_call():
         value, g = run()
         np.testing.assert_allclose(g, np.tanh(2 * c.data), rtol=1e-15)
         np.testing.assert_allclose(value, (w.data * g).sum(), rtol=1e-15)
+
+
+def test_large_leaves_that_seldom_change():
+    """What depends on them alone is computed when they do, in blocks of rows too."""
+    x, w = Tensor(leaf(200_000, seed=1).data), leaf(200_000, seed=2)
+    run = program((tanh(x * 2.0 + 1.0) * w).sum(), w)
+    for seed in (1, 3, 3, 4):
+        x.data = leaf(200_000, seed=seed).data
+        np.testing.assert_allclose(run()[1], np.tanh(x.data * 2 + 1), rtol=1e-12)
 
 
 def test_numbers_taken_out_are_constants():
@@ -161,6 +189,67 @@ def test_results_are_nobody_elses_memory():
     assert g.tolist() == [1, 1, 1]
 
 
+def addresses(arrays):
+    return {a.__array_interface__["data"][0] for a in arrays}
+
+
+def test_the_memory_of_large_results_is_used_again_when_nobody_holds_it():
+    x, w = leaf(200, 200, seed=1), leaf(200, 200, seed=2)
+    run = program((tanh(x @ w) * w).sum(), [x, w], [x])
+    _, first = run(x.data)
+    right, view, where = np.array(first[0]), first[0][::2], addresses(first)
+    for _ in range(3):
+        _, others = run(2 * x.data)  # while `first` is held
+        assert not where & addresses(others)
+    np.testing.assert_array_equal(first[0], right)
+    del first, others
+    for _ in range(3):  # while a view is
+        _, others = run(2 * x.data)
+    np.testing.assert_array_equal(view, right[::2])
+    if not straight_is_used():
+        return
+    seen = set()
+    for k in range(100):  # as in a loop: a result is let go when the next is there
+        _, others = run(x.data)
+        before, seen = len(seen), seen | addresses(others)
+        assert len(seen) == before or k < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a page is, and when it is given back")
+def test_a_run_finds_its_memory_where_the_last_left_it():
+    import resource
+
+    x = leaf(3_000_000)
+    run = program((tanh(x) * x).sum(), x)
+    for _ in range(3):
+        _, g = run()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        _, g = run()
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert found < 500 or not straight_is_used()  # of five times 6,000 pages of 4 kB
+    assert g.shape == (3_000_000,)
+
+
+def test_what_was_changed_in_a_result_is_not_found_in_the_next():
+    """Who got an array may give it another shape or dtype, and lock it."""
+    x = leaf(200, 100)
+    run = program((x * x).sum(), x, [x])
+    right = 2 * x.data
+
+    changes = [
+        lambda g: setattr(g, "shape", (100, 200)),
+        lambda g: setattr(g, "dtype", np.int64),
+        lambda g: g.setflags(write=False),
+        lambda g: g.fill(np.nan),
+        lambda g: g.resize(3, refcheck=False),
+    ]
+    for change in changes:
+        for _ in range(2):
+            change(run(x.data)[1])
+        np.testing.assert_array_equal(run(x.data)[1], right)
+
+
 def test_a_program_does_not_keep_its_record_alive():
     w = leaf(50, name="w")
     h = tanh(w)
@@ -178,7 +267,7 @@ def straight_is_used():
     return rerun.passes.__module__ != rerun.__name__
 
 
-def test_an_op_of_yours_may_keep_what_it_is_given_but_not_write_to_it():
+def test_an_op_of_yours_may_keep_what_it_is_given_but_not_write_to_it(in_memory):
     kept = []
 
     @op
@@ -240,10 +329,10 @@ def test_an_op_that_gives_another_shape_is_refused():
 
 
 def test_programs_run_in_threads_at_once():
-    W = leaf(60, 60, name="W")
-    x = leaf(60, name="x")
+    W = leaf(100, 100, name="W")
+    x = leaf(100, 100, name="x")
     run = program(tanh(W @ tanh(W @ x)).sum(), W, [x])
-    arrays = [leaf(60, seed=i).data for i in range(8)]
+    arrays = [leaf(100, 100, seed=i).data for i in range(8)]
     expected = [run(a)[1] for a in arrays]
     found = [None] * 8
 

@@ -58,39 +58,42 @@ FEW = 48
 BY_ROWS = 16 * 1024
 
 Bias = np.ndarray | None
+Into = np.ndarray | None  # memory for the result, if there is some already
 Block = tuple[slice, slice, slice]  # of images, groups of channels, and rows of outputs
 
 
-def correlate(x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry) -> np.ndarray:
+def correlate(
+    x: np.ndarray, w: np.ndarray, b: Bias, geometry: Geometry, into: Into = None
+) -> np.ndarray:
     """As `ops.convolution.correlate`."""
     if is_pointwise(geometry):
-        out = pointwise(x, w, geometry)
+        out = pointwise(x, w, geometry, into)
     elif (
         gathers(x.shape[1], len(w))
         or (turned := turned_geometry(geometry)) is None
         or not np.isfinite(w).all()
     ):
-        out = gather(x, w, geometry, takes_rows(x, len(w), geometry))
+        out = gather(x, w, geometry, takes_rows(x, len(w), geometry), into)
     else:
-        out = scatter(x, turn(w, geometry.groups), geometry.out_size(x.shape[2:]), turned)
+        out = scatter(x, turn(w, geometry.groups), geometry.out_size(x.shape[2:]), turned, into)
     if b is not None:
         out = broadcast(np.add, out, b[:, None, None], out if b.dtype == out.dtype else None)
     return out
 
 
 def correlate_image(
-    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry
+    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry, into: Into = None
 ) -> np.ndarray:
     """As `ops.convolution.correlate_image`."""
     if is_pointwise(geometry):
-        return pointwise_image(g, w, size, geometry)
+        return pointwise_image(g, w, size, geometry, into)
     turned, c = turned_geometry(geometry), geometry.groups * w.shape[1]
     if np.isfinite(w).all():
         if turned is not None and gathers(len(w), c):
-            return gather(g, turn(w, geometry.groups), turned, takes_rows(g, c, turned))
+            return gather(g, turn(w, geometry.groups), turned, takes_rows(g, c, turned), into)
         if interleaves(w, geometry) and np.isfinite(g).all():
-            return interleave(g, w, size, geometry)
-    return scatter(g, w, size, geometry)
+            return interleave(g, w, size, geometry, into)
+    return scatter(g, w, size, geometry, into)
 
 
 def correlate_kernel(x: np.ndarray, g: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -148,27 +151,40 @@ def takes_rows(x: np.ndarray, o: int, geometry: Geometry) -> bool:
     return geometry.kernel[0] > 1 and o <= c and c * kw >= 6 and c * kw * oh * ow >= BY_ROWS
 
 
-def pointwise(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
+def room(shape: tuple[int, ...], into: Into, *arrays: np.ndarray) -> np.ndarray:
+    """Memory for a result of this shape that these arrays give: what is there, if anything is."""
+    return np.empty(shape, np.result_type(*arrays)) if into is None else into
+
+
+def zeros(shape: tuple[int, ...], into: Into, *arrays: np.ndarray) -> np.ndarray:
+    """`room`, all of it 0."""
+    if into is None:
+        return np.zeros(shape, np.result_type(*arrays))
+    into[...] = 0
+    return into
+
+
+def pointwise(x: np.ndarray, w: np.ndarray, geometry: Geometry, into: Into = None) -> np.ndarray:
     """The convolution with 1x1 kernels: one matrix product for each image."""
     o, groups = len(w), geometry.groups
-    out = np.empty((len(x), o, *geometry.out_size(x.shape[2:])), np.result_type(x, w))
+    out = room((len(x), o, *geometry.out_size(x.shape[2:])), into, x, w)
     kernels = w.reshape(groups, o // groups, -1)
     product(kernels, strided_pixels(x, geometry), out=as_planes(out, groups))
     return out
 
 
 def pointwise_image(
-    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry
+    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry, into: Into = None
 ) -> np.ndarray:
     """The gradient of the images for 1x1 kernels; pixels that no output met have 0."""
-    groups, dtype = geometry.groups, np.result_type(g, w)
+    groups = geometry.groups
     kernels = w.reshape(groups, len(w) // groups, -1).swapaxes(1, 2)
     shape = (len(g), groups * w.shape[1], *size)
     if geometry.stride == (1, 1):
-        image = np.empty(shape, dtype)
+        image = room(shape, into, g, w)
         product(kernels, as_planes(g, groups), out=as_planes(image, groups))
         return image
-    image, (sh, sw) = np.zeros(shape, dtype), geometry.stride
+    image, (sh, sw) = zeros(shape, into, g, w), geometry.stride
     made = product(kernels, as_planes(g, groups))
     image[:, :, ::sh, ::sw] = made.reshape(*shape[:2], *g.shape[2:])
     return image
@@ -191,11 +207,13 @@ def strided_pixels(x: np.ndarray, geometry: Geometry) -> np.ndarray:
     return as_planes(x if sh == sw == 1 else x[:, :, ::sh, ::sw], groups)
 
 
-def gather(x: np.ndarray, w: np.ndarray, geometry: Geometry, by_row: bool) -> np.ndarray:
+def gather(
+    x: np.ndarray, w: np.ndarray, geometry: Geometry, by_row: bool, into: Into = None
+) -> np.ndarray:
     """The convolution, gathering: each block is kernels @ columns, or if `by_row` the sum of
     such a product for each row of the kernels."""
     (o, _, kh, _), groups = w.shape, geometry.groups
-    out = np.empty((len(x), o, *geometry.out_size(x.shape[2:])), np.result_type(x, w))
+    out = room((len(x), o, *geometry.out_size(x.shape[2:])), into, x, w)
     kernels = w.transpose(2, 0, 1, 3) if by_row else w
     kernels = kernels.reshape(kh if by_row else 1, groups, o // groups, -1)
     for images, some, rows, seen in columns(x, o, geometry, by_row):
@@ -300,12 +318,14 @@ def channels_of(groups: slice, each: int) -> slice:
     return slice(groups.start * each, groups.stop * each)
 
 
-def scatter(g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry) -> np.ndarray:
+def scatter(
+    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry, into: Into = None
+) -> np.ndarray:
     """The transpose of `gather`: each block of columns is kernels.T @ gradients, and
     each of its numbers is added to the pixel that `gather` would take it from."""
     (n, o, oh, ow), c, groups = g.shape, w.shape[1] * geometry.groups, geometry.groups
     (kh, kw), (sh, sw), (dh, dw) = geometry.kernel, geometry.stride, geometry.dilation
-    image, pw = np.zeros((n, c, *size), np.result_type(g, w)), geometry.padding[1]
+    image, pw = zeros((n, c, *size), into, g, w), geometry.padding[1]
     kernels = w.reshape(groups, o // groups, w[0].size).swapaxes(1, 2)
     for images, _, rows in blocks(n, 1, oh, c * kh * kw * ow * image.itemsize, 0):
         gradients = g[images, :, rows]
@@ -336,7 +356,7 @@ def interleaves(w: np.ndarray, geometry: Geometry) -> bool:
 
 
 def interleave(
-    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry
+    g: np.ndarray, w: np.ndarray, size: tuple[int, int], geometry: Geometry, into: Into = None
 ) -> np.ndarray:
     """The gradient of the images for a stride s without dilation: that of s * s times as many
     images with stride 1, whose pixels take turns.
@@ -357,7 +377,7 @@ def interleave(
     cuth = max(0, min(mh - 1, ph // sh, oh + mh - 2 - (size[0] - 1 + ph) // sh))
     cutw = max(0, min(mw - 1, pw // sw, ow + mw - 2 - (size[1] - 1 + pw) // sw))
     inner = Geometry((mh, mw), (1, 1), (mh - 1 - cuth, mw - 1 - cutw), (1, 1), groups)
-    image = np.empty((n, groups * c, *size), np.result_type(g, w))
+    image = room((n, groups * c, *size), into, g, w)
     image[:, :, max(0, (oh + mh - 1 - cuth) * sh - ph) :] = 0  # what no output met
     image[..., max(0, (ow + mw - 1 - cutw) * sw - pw) :] = 0
     step = max(1, BLOCK // max(1, image[:1].nbytes))
