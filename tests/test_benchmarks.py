@@ -34,6 +34,7 @@ def test_a_wrong_gradient_is_noticed(monkeypatch):
     assert measure.disagreement("tinygrad_lite", "w2") == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_grid_has_what_it_says():
     cases = [sizes_of(name) for name in conv_grid()]
     assert len({tuple(case.items()) for case in cases}) == len(cases) > 200

@@ -169,6 +169,7 @@ def test_an_error_of_syntax_is_shown_as_python_shows_it(folder):
     assert "tinygrad_lite" not in done.stderr
 
 
+@pytest.mark.slow
 def test_help_has_a_worked_line_for_each_command(tmp_path):
     from tinygrad_lite.cli import COMMANDS
 
@@ -533,6 +534,7 @@ def test_letters_are_told_in_others():
     assert encodable("√×", "cp1252") == "sqrt×"
 
 
+@pytest.mark.slow
 def test_closed_streams(borders):
     done = shell("step borders.py:y <&-", borders)
     assert done.returncode == 0

@@ -59,6 +59,7 @@ EVIL = [
 # What was said is shown
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80) | st.sampled_from(EVIL))
 def test_any_name_is_drawn_as_it_is_on_one_line(name):

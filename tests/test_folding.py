@@ -193,6 +193,7 @@ def random_repeats(seed):
     return (run(program(choose.randint(0, 4)), h, "after") * apart).sum(), n
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6))
 def test_random_blocks_are_found_and_what_is_drawn_tells_the_truth(seed):
