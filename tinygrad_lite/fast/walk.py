@@ -67,9 +67,11 @@ def leaf_gradients(
                     or c.__class__ is not data.__class__
                     or (c.__class__ is ndarray and (c.shape != data.shape or c.dtype != data.dtype))
                 ):
-                    if c.__class__ is ndarray and c.shape[1:] == data.shape and out.ndim == 2:
-                        c = unbroadcast(c, data.shape)  # a bias, and a batch
-                    c = to_input(c, x, node)
+                    bias = c.__class__ is ndarray and c.ndim == out.ndim == 2
+                    if bias and c.shape[1:] == data.shape and c.dtype == data.dtype and not foreign:
+                        c = unbroadcast(c, data.shape)
+                    else:
+                        c = to_input(c, x, node)
             if x.op is None:  # a leaf sends nothing on, so it need not wait its turn
                 found[x] = found[x] + c if x in found else c
             elif x in cotangents:
