@@ -231,6 +231,7 @@ def test_a_run_finds_its_memory_where_the_last_left_it():
     assert g.shape == (3_000_000,)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
 def test_what_was_changed_in_a_result_is_not_found_in_the_next():
     """Who got an array may give it another shape or dtype, and lock it."""
     x = leaf(200, 100)
