@@ -22,7 +22,7 @@ from torch import nn  # noqa: E402
 from torch_models import GPT, MODELS, Apply, ResNet, noise  # noqa: E402
 
 from tinygrad_lite import from_torch  # noqa: E402
-from tinygrad_lite.pytorch import map_tensors  # noqa: E402
+from tinygrad_lite.pytorch.model import map_tensors  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -403,11 +403,11 @@ def test_a_change_of_memory_that_is_not_in_one_piece_is_noticed():
 
 def test_a_reverse_pass_looks_at_a_weight_once(trained, monkeypatch):
     """Where its value is read: not again where only its shape is, as when it is transposed."""
-    from tinygrad_lite import pytorch
+    from tinygrad_lite.pytorch.lent import Watch
 
     _, y, _ = trained
     seen = []
-    monkeypatch.setattr(pytorch.Watch, "hold", lambda watch: seen.append(watch.name))
+    monkeypatch.setattr(Watch, "hold", lambda watch: seen.append(watch.name))
     y.backward()
     assert "3.weight" in seen
     assert len(seen) == len(set(seen))

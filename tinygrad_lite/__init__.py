@@ -10,7 +10,7 @@ calculus  calculus.py (grad and its kin), checking.py (rules held to finite diff
 data      recorded/, stepping/ (what was computed)
 views     drawing/ (pictures and pages; knows nothing of tensors), views/ (how the data looks)
 question  insight/ (graph, steps, paths, flow, profile, compare, what_if, History)
-import    pytorch.py (models of PyTorch brought in)
+import    pytorch/ (models of PyTorch brought in)
 command   script.py, target.py (a user's script, and a tensor in it), cli.py
 """
 
