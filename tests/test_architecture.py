@@ -220,6 +220,14 @@ def test_readme_prints_the_layers_in_this_order():
     assert [name for cell in firsts for name in re.findall(r"`(.+?)`", cell)] == LAYERS
 
 
+def test_the_chapters_of_pytorch_stand_in_the_order_that_its_docstring_tells():
+    story = ast.get_docstring(ast.parse((PACKAGE / "pytorch/__init__.py").read_bytes()))
+    chapters = [f"pytorch/{name}" for name in re.findall(r"(\w+\.py) \(", story)]
+    imports = {file: IMPORTS[file] & {*chapters} for file in chapters}
+    assert {*chapters, "pytorch/__init__.py"} == {f for f in IMPORTS if f.startswith("pytorch/")}
+    assert upward_imports(imports, chapters, front=()) == []
+
+
 def test_drawing_knows_nothing_of_tensors():
     drawing = {file: found for file, found in IMPORTS.items() if file.startswith("drawing/")}
     outside = {(f, o) for f, found in drawing.items() for o in found if o not in drawing}

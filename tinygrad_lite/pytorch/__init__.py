@@ -12,11 +12,11 @@ PyTorch's own backward gives.
 
 A file is a chapter, and imports only from those before it:
 
-border    installed.py (PyTorch, or None), conversion.py (its tensors as arrays, and back)
-running   model.py (what a model is made of), calls.py (an op as it was called), lines.py (from
-          where), recorder.py (all that is noted meanwhile)
-graph     recipes.py (what each tensor was made of), lent.py (values in the model's memory),
-          rules.py (ops, and their vjps), importer.py (our values), agreement.py (the check)
+border   installed.py (PyTorch, or None), conversion.py (its tensors as arrays, and back)
+running  model.py (what a model is made of), calls.py (an op as it was called), lines.py (the
+         user's code around it), recorder.py (all that is noted meanwhile)
+graph    recipes.py (what each tensor was made of), lent.py (values in the model's memory),
+         rules.py (ops, and their vjps), agreement.py (the check), importer.py (our values)
 """
 
 from __future__ import annotations
