@@ -149,11 +149,12 @@ class TorchOp(Op):
             function = gradients(self.function, self.result, self.slots)
             given = [g, *inputs]
         if values or twice:
-            names = ["g", *self.inputs][: len(given)]
-            parts = [
-                TorchOp(f"vjp of {self.name}", function, i, [], names)(given)
-                for i in range(len(self.slots))
-            ]
+            names, name = ["g", *self.inputs][: len(given)], f"vjp of {self.name}"
+            ops = [TorchOp(name, function, i, [], names) for i in range(len(self.slots))]
+            try:
+                parts = [op(given) for op in ops]
+            except NotImplementedError as error:  # it cannot be computed again
+                parts = self.known_parts(given, ops, error)
         else:
             with torch.no_grad():
                 parts = [array_of(part) for part in function(*map(tensor_of, given))]
@@ -161,6 +162,21 @@ class TorchOp(Op):
         for slot, part in zip(self.slots, parts, strict=True):
             sent[slot] = part
         return sent
+
+    def known_parts(
+        self, given: Sequence[Any], ops: Sequence[TorchOp], error: NotImplementedError
+    ) -> list[Any]:
+        """What the node sends, as values of the ops that would compute it from g and the inputs: it
+        is known of the arrays that the node has seen. Raises: the error, of others."""
+        arrays = tuple(x._array if isinstance(x, Value) else x for x in given)
+        if self.node is None or not self.is_recorded(arrays[1:]):
+            raise error
+        with torch.no_grad():
+            sent = [array_of(part) for part in self.of_node(tensor_of(arrays[0]))]
+        first = next(x for x in given if isinstance(x, Value))
+        slots = [i for i, x in enumerate(given) if isinstance(x, Value) and x._requires_grad]
+        known = [Known(op, slots, arrays, part) for op, part in zip(ops, sent, strict=True)]
+        return [first.apply(op, tuple(given), {}) for op in known]
 
     def push(self, node: Value, tangents: Mapping[int, Any]) -> Any:
         """The tangent of the result for those of some inputs: what the rule sends is linear in g,
@@ -225,6 +241,18 @@ class TorchOp(Op):
                 whole = zip(sent, filter(None, edges), strict=True)
                 return [torch.zeros(x.shape, dtype=x.dtype) if p is None else p for p, x in whole]
         return sent
+
+
+class Known(TorchOp):
+    """An op that cannot be computed, whose result is known for some arrays; it has no gradient."""
+
+    def __init__(self, op: TorchOp, slots: list[int], arrays: Sequence[Any], found: Any) -> None:
+        super().__init__(op.name, op.function, op.result, slots, op.inputs)
+        self.arrays, self.found = arrays, found
+
+    def run(self, arrays: Sequence[Any], **_: Any) -> Any:
+        """The result that is known. Raises: NotImplementedError for other arrays."""
+        return self.found if self.is_recorded(arrays) else super().run(arrays)
 
 
 def read_by(where: Key, recipe: Recipe) -> list[Key | None]:
