@@ -333,6 +333,51 @@ def test_no_second_derivative_is_called_wrong_over_twelve_orders(name: str, k: i
         check(call.of_floats, *(call.inputs[i] * 10.0**k for i in call.wanted))
 
 
+SATURATED = {
+    "softmax": tl.softmax,
+    "softmax of softmax": lambda x: tl.softmax(tl.softmax(x)),
+    "largest": lambda x: tl.softmax(x).max(axis=-1),
+    "attention": lambda x: tl.softmax(x @ x.T) @ x,
+}
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [[633.3526228249152, -2203.509880646651, 52.02897425988651, 683.6961907765344]],
+        [[-7.24192564, 35.10766447, 5.75057443], [-29.36513974, 19.82246857, 71.48466099]],
+        [[-3.20288231, -3.03008666, -3.21307434], [-12.13571745, 0.55776699, -6.68179278]],
+        [[-100.50509835, -74.70058886, -43.41280288], [56.4970803, 143.08695868, -17.64162892]],
+    ],
+)
+@pytest.mark.parametrize("name", SATURATED)
+def test_what_differences_cannot_see_is_no_mistake(name: str, x: Any):
+    """1 - e**-50 and 1 are one number, so that a difference is 0 where a derivative is e**-50."""
+    with np.errstate(all="ignore"):
+        check(SATURATED[name], np.array(x))
+
+
+def leaky(x: Any) -> Any:
+    """x, with a derivative of 1.01."""
+    return 1.01 * x - 0.01 * x.data if isinstance(x, Tensor) else x
+
+
+QUICK = ("sin", "tanh", "exp", "softplus", "softmax", "log_softmax")
+ALL = [*QUICK, *(pytest.param(x, marks=pytest.mark.slow) for x in SMOOTH if x not in QUICK)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_second_derivative_that_is_wrong_by_1_percent_is_caught(name: str):
+    right = OPS[name]
+    rule: Any = right.rules[0]
+    wrong = Op(lambda x: right.forward(x, **right.defaults), inputs=1)
+    wrong.vjp(lambda g, out, x: rule(g, leaky(out), leaky(x), **right.defaults))
+    for x in (0.3, -0.4, -1.7, -5.5):
+        with pytest.raises(CheckError) as caught:
+            check(wrong, [x, x / 2, -x / 3])
+        assert caught.value.order == 2
+
+
 @pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_an_error_of_1_percent_is_caught_or_undecided(name: str, dtype: Any):

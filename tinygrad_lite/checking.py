@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from operator import itemgetter
 from typing import Any
@@ -189,7 +190,6 @@ class Checker:
     order: int  # of the derivative that is compared here
     below: Checker | None = None  # of the order below, whose gradient f is
     only: str = ""  # where this is checked besides: "in float32"
-    floor: float = 0.0  # what the order below has lost: parts that it rounded away
 
     def __post_init__(self) -> None:
         self.subject = Function(self.f)
@@ -217,16 +217,10 @@ class Checker:
                 self.step,
                 self.order + 1,
                 self,
-                floor=self.floor_above(y._array),
             ).run(order - 1)
             compared, undecided = compared + upper.compared, undecided + upper.undecided
             worst = max(worst, upper.error)
         return Checked(self.order + order - 1, int(compared), worst, int(undecided))
-
-    def floor_above(self, value: Any) -> float:
-        """What the next order may be off by: the rounding of what this order rounded away."""
-        sizes, eps = np.abs(np.asarray(self.v * value, float)), 4 * float(np.finfo(float).eps)
-        return eps * max(self.floor, eps * float(np.max(sizes[~np.isnan(sizes)], initial=0)))
 
     def gradient(self, *inputs: Tensor) -> Tensor:
         """The gradient of <v, f> with respect to all inputs, in a row, as a function of the
@@ -235,6 +229,13 @@ class Checker:
         found = [g.reshape(-1) for g in grad(self.f(*xs), xs, v)]
         row: Tensor = concatenate(found)
         return row
+
+    def noise(self, inputs: Sequence[Any], kind: np.dtype[Any]) -> np.ndarray:
+        """What rounding in a dtype may change each element of the `gradient` by."""
+        *xs, v = inputs
+        found = [Comparison(self.subject, xs, i, v, x) for i, x in enumerate(xs)]
+        changes = [comparison.rounding[1][comparison.kind == kind] for comparison in found]
+        return np.concatenate([np.ravel(change) for change in changes])
 
     @property
     def what(self) -> str:
@@ -300,9 +301,8 @@ class Checker:
         """The verdicts on the gradient of input i."""
         arrays, v = self.arrays if arrays is None else arrays, self.v if v is None else v
         ladder = min(1.0, self.step / 1e-4)
-        comparison = Comparison(
-            self.subject, arrays, i, v, sent, self.rtol, ladder, self.order > 1, self.floor
-        )
+        noise = partial(self.below.noise, arrays) if self.below else None
+        comparison = Comparison(self.subject, arrays, i, v, sent, self.rtol, ladder, noise)
         return comparison.findings()
 
     def slope(self, i: int, v: Any, arrays: Any = None) -> np.ndarray:
@@ -320,9 +320,10 @@ class Checker:
         if found.count(DISAGREES) or (found.reason == KINK).any():
             self.explain(i, got, found)
         agree = found.verdict == AGREES
+        large = np.abs(found.got) > 1e-10
         gap = np.abs(found.got - found.expected) > 4e-9 * np.abs(found.got)
         wide = all(x.dtype.itemsize > 4 for x in self.arrays)
-        if wide and gap[agree].any() and is_float32(got[np.abs(got) > 1e-10]):
+        if wide and gap[agree & large].any() and is_float32(found.got[large]):
             k = index(np.argmax(np.abs(got)), got.shape)
             number, slope = float(got[k]), float(found.expected.reshape(got.shape)[k])
             raise CheckError(

@@ -53,12 +53,17 @@ def slopes(
     ladder: np.ndarray = LADDER,
     lost: Any = False,
     rounding: float = 0.0,
+    noise: Any = None,
 ) -> Slopes:
     """The slopes at t = 0 of <g, f(t)>, where `gather` sums what belongs to one direction.
 
-    f(None) and f(-inf) are f far away on both sides: what is the same there does not depend
-    on t. `rounding` is the relative error of f, if that is more than
-    its dtype's. `lost` is where f is not finite in the dtype that it is used in.
+    f(None) and f(-inf) are f far away on both sides: what is the same there is taken not to
+    depend on t. `rounding` is the relative error of f, if that is more than its dtype's. `lost`
+    is where f is not finite in the dtype that it is used in.
+
+    `noise` is given to doubt slopes that contradict a derivative, as 1 - e**-50 and 1 are one
+    number: it is what each element of f may be off by besides its rounding, and what is the same
+    far away is not taken to be independent.
     """
     with np.errstate(all="ignore"):
         here = np.asarray(f(ladder[0] * 0))
@@ -69,7 +74,8 @@ def slopes(
         h = ladder.astype(kind).reshape(-1, *(1,) * here.ndim)
         central, bend = (ahead - behind) / (2 * h), ahead + behind - 2 * here
         slope = (16 * central[1:] - central[:-1]) / 15
-        noise = eps * (np.abs(here) + np.abs(slope))
+        doubted, besides = noise is not None, 0.0 if noise is None else noise
+        noise = besides + eps * (np.abs(here) + np.abs(slope))
         if len(ladder) > 2:  # what the smallest bends have beyond a parabola: noise, or a jump
             rest = np.abs(bend[6:-1] - 16 * bend[7:]).max(0) / 8
             small = 2.0**-23 * (np.abs(here) + np.abs(slope).min(0))
@@ -90,11 +96,12 @@ def slopes(
         still = ((ahead[-11:] == here) & (behind[-11:] == here)).all(0)
         # Where f moves by less than its rounding (that of float64, as some functions are no
         # better), its slope is less than that of the largest step.
-        apart = still
-        if len(ladder) > 2 and still.any():
+        apart = still & (not doubted)
+        if len(ladder) > 2 and apart.any():
             apart = still & (f(None) == here) & (f(-np.inf) == here)
         least = 16 * max(eps, 2.0**-52) * np.abs(here) + np.finfo(float).tiny
-        value, error = np.where(still, 0, value), np.where(still, least * ~apart, error)
+        least = least * ~apart + besides / h[0]
+        value, error = np.where(still, 0, value), np.where(still, least, error)
         reason = np.where(still | (climbed.sum(0) >= min(3, len(climbed))), FOUND, POLE)
         if len(ladder) > 2:  # a kink bends by as much of h at every step
             turn = np.abs(bend[6:]) / h[6:]
