@@ -31,6 +31,7 @@ LAYERS = [
     "context.py",
     "arrays.py",
     "nesting.py",
+    "elsewhere.py",
     "operation.py",
     "value.py",
     "ancestors.py",

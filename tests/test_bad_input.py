@@ -1,5 +1,6 @@
 """What is refused: the right type of error, and one sentence with what to do."""
 
+import pydoc
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import require
 
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, grad, no_grad, op, scope
+from tinygrad_lite.tensor import ABSENT
 
 X = Tensor([1.0, 2.0, 3.0], requires_grad=True, name="x")
 W = Tensor(np.ones((2, 4)), requires_grad=True, name="W")
@@ -219,9 +221,47 @@ BAD = {
     ),
     "missing argument": (lambda: tl.add(X), TypeError, "add: missing a required argument: 'x2'"),
     "unknown argument": (
-        lambda: tl.sum(X, axes=0), TypeError, "sum: got an unexpected keyword argument 'axes'",
+        lambda: tl.sum(X, axes=0), TypeError,
+        "sum: got an unexpected keyword argument 'axes'; it takes x, axis, keepdims",
     ),
     "argument given twice": (lambda: tl.sum(X, 0, axis=0), TypeError, "sum: multiple values for"),
+    # as PyTorch has it
+    "dim": (
+        lambda: X.sum(dim=0), TypeError,
+        "sum: got an unexpected keyword argument 'dim'; write axis=",
+    ),
+    "keepdim": (
+        lambda: X.max(0, keepdim=True), TypeError,
+        "max: got an unexpected keyword argument 'keepdim'; write keepdims=",
+    ),
+    "dim of an array": (
+        lambda: tl.softmax(np.ones(3), dim=0), TypeError,
+        "got an unexpected keyword argument 'dim'; write axis=",
+    ),
+    "dim of a function made of ops": (
+        lambda: tl.quantile(X, 0.5, dim=0), TypeError,
+        "quantile: got an unexpected keyword argument 'dim'; write axis=",
+    ),
+    "dim of a method that gives numbers": (
+        lambda: X.argmax(dim=0), TypeError,
+        "argmax: got an unexpected keyword argument 'dim'; write axis=",
+    ),
+    "dim where there is no axis": (
+        lambda: tl.relu(X, dim=0), TypeError,
+        "relu: got an unexpected keyword argument 'dim'; it takes x",
+    ),
+    "a method of the class": (lambda: Tensor.cuda, AttributeError, "a Tensor has no cuda; every"),
+    "a function": (
+        lambda: tl.cat([X, X]), AttributeError,
+        "module 'tinygrad_lite' has no attribute 'cat'; use concatenate",
+    ),
+    "a function that NumPy has": (
+        lambda: tl.zeros(3), AttributeError,
+        "module 'tinygrad_lite' has no attribute 'zeros'; NumPy has one: np.zeros",
+    ),
+    "a function that nobody has": (
+        lambda: tl.relo, AttributeError, "module 'tinygrad_lite' has no attribute 'relo'",
+    ),
     # conv2d
     "conv2d channels": (
         lambda: tl.conv2d(IMAGE[:, :2], KERNEL), ValueError, "conv2d: x has 2 channels",
@@ -437,3 +477,76 @@ def test_what_can_be_done_is_done():
     assert f"{Tensor([1.0, 0.25]):.2f}" == "[1.00 0.25]"
     assert grad(X.sum(), []) == ()
     assert tl.check(np.sin, X).compared
+
+
+def ask(name: str) -> str:
+    """What the error of an attribute that Tensors lack says."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(X, name)
+    return str(caught.value)
+
+
+SQUARE = [[1.0, -2.0], [0.5, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("t.view(4, 1)", "t.reshape(4, 1)"),
+        ("t.unsqueeze(0)", "expand_dims(t, axis)"),
+        ("t.unsqueeze(0)", "t[None]"),
+        ("t.permute(1, 0)", "t.transpose(1, 0)"),
+        ("t.t()", "t.T"),
+        ("t.expand(shape)", "broadcast_to(t, shape)"),
+        ("t.dim()", "t.ndim"),
+        ("t.numel()", "t.size"),
+        ("t.mm(other)", "t @ other"),
+        ("t.pow(other)", "t ** other"),
+        ("t.mul(other)", "t * other"),
+        ("t.sub(other)", "t - other"),
+        ("t.div(other)", "t / other"),
+        ("t.float()", "t.astype(dtype)"),
+        ("t.masked_fill(mask, value)", "where(mask, value, t)"),
+        ("t.clamp(0, 1)", "clip(t, 0, 1)"),
+        ("t.argsort()", "np.argsort(t)"),
+        ("t.softmax(0)", "softmax(t, 0)"),
+    ],
+)
+def test_what_the_error_says_to_write_gives_what_pytorch_gives(theirs: str, ours: str):
+    torch = require("torch")
+    names = {"axis": 0, "shape": (3, 2, 2), "dtype": np.float32, "value": 7.0}
+    them = {**names, "t": torch.tensor(SQUARE), "other": torch.tensor(SQUARE) + 3}
+    us = {**vars(tl), **names, "np": np, "t": Tensor(SQUARE), "other": Tensor(SQUARE) + 3}
+    for each in (us, them):
+        each["mask"] = each["t"] > 0
+    said = ask(theirs[2:].split("(")[0])
+    assert ours in said or ours.split("(")[0] in said
+    np.testing.assert_allclose(eval(ours, us), eval(theirs, them), rtol=1e-6)
+
+
+def test_what_a_tensor_lacks_is_not_there():
+    """Neither to hasattr, nor to completion and help, nor to the class."""
+    absent = {"view", "softmax", "cuda", "zero_", "requires_grad_"}
+    for thing in (Tensor, X):
+        assert not any(hasattr(thing, name) for name in absent)
+        assert absent.isdisjoint(dir(thing))
+        assert {"reshape", "T", "data"} <= set(dir(thing))
+    assert "Absent" not in pydoc.render_doc(Tensor)
+
+
+def test_a_tensor_of_yours_may_have_what_ours_lacks():
+    class Viewed(Tensor):
+        def view(self) -> str:
+            return "seen"
+
+    assert Viewed(1.0).view() == "seen"
+    assert "view" in dir(Viewed(1.0))
+    assert "cuda" not in dir(Viewed)
+
+
+def test_every_sentence_on_what_a_tensor_lacks_is_one_line():
+    for name in ABSENT:
+        if not hasattr(X, name):
+            absent, cure = ask(name).split("; ")
+            assert absent == f"a Tensor has no {name}"
+            assert 5 < len(cure) < 90

@@ -19,8 +19,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .calculus import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .context import no_grad, scope
+from .elsewhere import ATTRIBUTES
 from .operation import blocked, op
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
@@ -92,7 +95,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        instead = f"; {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""
+        instead = f"; NumPy has one: np.{name}" if not instead and hasattr(np, name) else instead
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{instead}")
     from importlib import import_module
 
     value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Number
 from typing import Any
 
@@ -19,6 +19,7 @@ from . import value as values
 from .ancestors import ancestors
 from .arrays import describe, freeze, loses_gradient
 from .backward import backward
+from .elsewhere import ATTRIBUTES
 from .ops.explained import explained
 from .ops.reduce import Axis
 from .ops.shape import At
@@ -128,7 +129,30 @@ def take(new: Any) -> Any:
     return freeze(new._array if isinstance(new, Value) else new)
 
 
-class Tensor(Value):
+class Absent:
+    """An attribute that Tensors lack: asked for, it says what there is instead. (`__getattr__`
+    would do so too, but make every attribute that there is three times as slow.)"""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name, self.instead = name, instead
+
+    def __get__(self, tensor: Any, kind: Any = None) -> Any:
+        raise AttributeError(f"a Tensor has no {self.name}; {self.instead}", name=self.name)
+
+
+class Kind(type):
+    """The class of Tensor, whose `dir`, and so its help, lists no absent attribute."""
+
+    def __dir__(cls) -> list[str]:
+        return there(cls, super().__dir__())
+
+
+def there(thing: Any, names: Iterable[str]) -> list[str]:
+    """Those of the names that it has an attribute of."""
+    return [name for name in names if name not in ABSENT or hasattr(thing, name)]
+
+
+class Tensor(Value, metaclass=Kind):
     """A NumPy array that remembers how it was computed.
 
     ``Tensor(data, requires_grad=False, *, name=None, dtype=None)`` copies `data`, which
@@ -254,6 +278,9 @@ class Tensor(Value):
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({text}{dtype}{grad}{f', name={self.name!r}' if self.name else ''})"
+
+    def __dir__(self) -> list[str]:
+        return there(self, super().__dir__())
 
     def __copy__(self) -> Tensor:
         if self.op is not None:
@@ -554,6 +581,12 @@ class Tensor(Value):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_protocols.function(function, args, kwargs)
+
+
+ABSENT = {name: f"use the function {name}" for name in ops.__all__} | ATTRIBUTES
+for _name, _instead in ABSENT.items():
+    if not hasattr(Tensor, _name):
+        setattr(Tensor, _name, Absent(_name, _instead))
 
 
 def restore(kind: type[Tensor], data: Any, requires_grad: bool, name: Any, grad: Any) -> Tensor:

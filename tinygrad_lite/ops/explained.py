@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Carrier, describe, label
+from ..elsewhere import with_options
 from ..operation import ERRORS, OURS, Op
 
 
@@ -53,6 +54,9 @@ def explain_op(
 ) -> Exception:
     """`Op.explain`. What an op of yours cannot do with a kind of argument, Python says itself, and
     where."""
+    said = with_options(str(error), [*op.inputs, *op.static])
+    if said != str(error):
+        return TypeError(said)
     if not (isinstance(error, (ValueError, IndexError)) or op.__module__.startswith(OURS)):
         return error
     names = op.inputs
@@ -76,7 +80,8 @@ def explained(function: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 given = signature.bind(*args, **kwargs).arguments
             except TypeError as mismatch:
-                raise TypeError(f"{function.__name__}: {mismatch}") from None
+                said = with_options(str(mismatch), list(signature.parameters))
+                raise TypeError(f"{function.__name__}: {said}") from None
             arrays = (Carrier, np.ndarray, np.generic, type(None))
             inputs = {key: x for key, x in given.items() if isinstance(x, arrays)}
             static = {key: x for key, x in given.items() if key not in inputs}
@@ -85,4 +90,16 @@ def explained(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+bind = Op.bind
+
+
+def bind_op(op: Op, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+    """`Op.bind`; where a keyword is none of the op's, the error says what there is."""
+    try:
+        return bind(op, args, static)
+    except TypeError as error:
+        raise explain_op(op, error, ()) from None
+
+
 Op.explain = explain_op  # type: ignore[method-assign, assignment]
+Op.bind = bind_op  # type: ignore[method-assign, assignment]
