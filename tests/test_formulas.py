@@ -1,6 +1,7 @@
 """The chain rule written out: what stands there is true, whatever is computed and however named."""
 
 import math
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from xml.etree import ElementTree as ET
@@ -260,6 +261,33 @@ def test_many_paths_are_a_line_of_few_factors():
     assert " · … (43 more factors) · " in found.formula
     assert r" \cdot \cdots \text{(43 more factors)} \cdot " in found.latex
     assert len(found.formula) < 400
+
+
+@pytest.mark.parametrize("n", [7, 8, 9, 10, 20])
+def test_the_factor_at_which_paths_part_is_written(n: int):
+    """Wherever it stands in a long product, in the formula and in each path's term."""
+    x = parameter([0.3, 0.4])
+    for skip in range(n):
+        h = x
+        for i in range(n):
+            with scope(f"f{i}" if i != skip else "branch"):
+                step = tanh(h)
+            h = step if i != skip else step + h
+        found = paths(h, x, np.ones(2))
+        assert "∂branch/∂" in found.formula
+        terms = [TEXT.sum(Sum((term,))) for term, *_ in found.formulas[0].rows]
+        assert sorted("∂branch/∂" in term for term in terms) == [False, True]
+        assert "(1 more factor)" not in str(found)
+        assert all(len(re.findall("∂[^/]+/∂", term)) <= 10 for term in terms)
+
+
+def test_what_all_paths_share_is_left_out_between_the_ends():
+    a = b = parameter(0.5)
+    for i in range(12):
+        b = tanh(b) * 1.25 if i != 5 else tanh(b) * 2.0 + b
+    assert re.search(
+        r"… \(8 more factors\) · \(1 · 2 · 0\.\d+ \+ 1\) · … \(7 more", paths(b, a).formula
+    )
 
 
 def test_sums_of_many_terms_say_how_many_are_left_out():

@@ -284,6 +284,12 @@ class Chain:
     def derivative(self, top: Value, end: Value, room: Iterator[int]) -> Term:
         """The derivative of a station with respect to one below: a product over the stations that
         all ways pass."""
+        pieces = self.pieces(top, end)
+        return self.product([(x, y, None if one_step else room) for x, y, one_step in pieces])
+
+    def pieces(self, top: Value, end: Value) -> list[tuple[Value, Value, bool]]:
+        """What lies between the stations that all ways pass, from each to the next, and whether
+        that is one step."""
         region = self.region(top, end)
         place = {value: i for i, value in enumerate(region)}
         passed, farthest = [], 0
@@ -291,22 +297,39 @@ class Chain:
             if i == farthest:
                 passed.append(value)
             farthest = max([farthest, *(place[x] for x in self.below[value] if x in place)])
-        return self.product(
-            [(x, y, None if place[y] == place[x] + 1 else room) for x, y in pairwise(passed)]
-        )
+        return [(x, y, place[y] == place[x] + 1) for x, y in pairwise(passed)]
+
+    @cached_property
+    def shared(self) -> set[tuple[Value, Value]]:
+        """The steps that all ways from the output to `wrt` take."""
+        pieces = self.pieces(self.output, self.wrt)
+        return {(top, end) for top, end, one_step in pieces if one_step}
 
     def product(self, pieces: Sequence[tuple[Value, Value, Iterator[int] | None]]) -> Term:
         """The product of derivatives between stations, each by the one step between them, or, where
-        there is room given, a sum in brackets. Of many the first and the last are written."""
+        there is room given, a sum in brackets. Of many, those are written at which ways part, and
+        the first and the last."""
         signs = [self.below[top][end] if room is None else 0 for top, end, room in pieces]
         if not self.numeric:
             pieces = [piece for piece, sign in zip(pieces, signs, strict=True) if not sign]
-        more = len(pieces) - MOST
-        half = MOST // 2 if more > 0 else MOST
-        factors: list[Factor] = [self.factor(*piece) for piece in pieces[:half]]
-        if more > 0:
-            factors.append(Omitted(more))
-            factors += [self.factor(*piece) for piece in pieces[-half:]]
+        last = len(pieces) - 1
+
+        def rank(i: int) -> tuple[int, int]:
+            top, end, room = pieces[i]
+            told = (room is None) + ((top, end) in self.shared)  # brackets first
+            return told * (0 < i < last), min(i, last - i)
+
+        kept = sorted(sorted(range(len(pieces)), key=rank)[:MOST])
+        factors: list[Factor] = []
+        before = -1
+        for i in kept:
+            more = i - before - 1
+            if more == 1:  # saying so would take more room than itself
+                factors.append(self.factor(*pieces[i - 1]))
+            elif more:
+                factors.append(Omitted(more))
+            factors.append(self.factor(*pieces[i]))
+            before = i
         return Term(tuple(factors), not self.numeric and signs.count(-1) % 2 == 1)
 
     def factor(self, top: Value, end: Value, room: Iterator[int] | None) -> Factor:
