@@ -144,3 +144,22 @@ def test_what_no_gradient_comes_to_has_no_size():
     k, x = (Tensor(2.5, requires_grad=True, name=n) for n in "kx")
     (layer, _) = profile((k * 2.0).astype(int).astype(float) * x)
     assert (layer.verdict, layer.parameters, layer.ratio) == ("not computed", None, None)
+
+
+def test_a_single_layer_is_not_measured_against_itself():
+    w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+    said = "one layer: there is no other beside which its gradient could vanish or explode"
+    found = profile((w * 1e-30).sum())
+    assert str(found).endswith(f"-\n{said}")
+    assert "log axis" not in str(found)
+    assert said in found.svg()
+    blocked = profile(tl.heaviside(w).sum())  # what is wrong without any other is said
+    assert "blocked at" in str(blocked)
+    assert said not in str(blocked)
+    with scope("f"):
+        h = w * 2.0
+    v = Tensor([1.0, 2.0], requires_grad=True, name="v")
+    with scope("g"):
+        y = h * v
+    assert said not in str(profile(y.sum()))
+    assert "log axis" in str(profile(y.sum()))

@@ -111,20 +111,28 @@ class Profile(Chart, Sequence[Layer]):
     def __len__(self) -> int:
         return len(self.layers)
 
+    @property
+    def alone(self) -> str:
+        """What to say of a single layer with which nothing is wrong."""
+        if len(self) != 1 or self[0].verdict:
+            return ""
+        return "one layer: there is no other beside which its gradient could vanish or explode"
+
     def table(self) -> Table:
         """A row a layer, with a bar for its size."""
         sizes = [layer.size for layer in self if 0 < layer.size < math.inf]
         high = max(sizes, default=1.0)
         low = min([*sizes, high / 10])  # at least a decade, so that near sizes look near
+        several = len(self) > 1  # a single bar says nothing
         rows = [
-            (*row, f"{bar(layer.size, low, high)}  {verdict}".rstrip())
+            (*row, f"{bar(layer.size, low, high)}  {verdict}".rstrip() if several else verdict)
             for layer in self
             for *row, verdict in [layer.cells()]
         ]
         head = f"the gradient of {self.output}, layer by layer"
         lacking = any(layer.parameters is None for layer in self)
         what = "|parameters|, where there are none |at result|" if lacking else "|parameters|"
-        axis = f"{what}, log axis from {number(low)} to {number(high)}"
+        axis = f"{what}, log axis from {number(low)} to {number(high)}" if several else self.alone
         below = "\n".join(filter(None, (axis, self.culprit, self.first_bad)))
         return Table(Layer.header, rows, head, below)
 
@@ -139,7 +147,7 @@ class Profile(Chart, Sequence[Layer]):
             dots = tuple((x, mark) for x, mark in sizes if x is not None)
             rows.append(Bar(layer.name, (), remark, dots))
         title = f"the gradient of {self.output}, layer by layer"
-        heads, caption = ("", "length of the gradient (log scale)"), self.culprit
+        heads, caption = ("", "length of the gradient (log scale)"), self.culprit or self.alone
         return bars(rows, title, caption=caption, heads=heads, marks=MARKS)
 
 
