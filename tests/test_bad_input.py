@@ -10,6 +10,7 @@ from conftest import require
 import tinygrad_lite as tl
 from tinygrad_lite import Tensor, grad, no_grad, op, scope
 from tinygrad_lite.tensor import ABSENT
+from tinygrad_lite.testing import op_test
 
 X = Tensor([1.0, 2.0, 3.0], requires_grad=True, name="x")
 W = Tensor(np.ones((2, 4)), requires_grad=True, name="W")
@@ -33,6 +34,12 @@ def wrong_shape(x):
 
 
 wrong_shape.vjp(lambda g, out, x: g)
+
+
+@op
+def writes(x):
+    x[0] = 1.0
+    return x
 
 
 @op
@@ -105,6 +112,11 @@ BAD = {
         "requires_grad is fixed when a Tensor is made, so that recorded graphs stay right; make "
         "another, as Tensor(x, requires_grad=False)",
     ),
+    "an element of the data written to": (
+        lambda: X.data.__setitem__(0, 1.0), ValueError,
+        "a Tensor's data is read-only, so that recorded gradients stay right: change a copy, d = "
+        "w.data.copy(), and give it to w, w.data = d",
+    ),
     "data of another shape": (
         lambda: setattr(X, "data", 1.0), ValueError,
         "new data for x (3,) must keep its shape, but has shape (); make a new Tensor instead",
@@ -145,7 +157,8 @@ BAD = {
     ),
     "strings as cotangent": (lambda: grad(X, X, ["a", "b", "c"]), TypeError, "dtype <U1"),
     "grad of a function": (
-        lambda: grad(lambda x: x, X), TypeError, "the output must be a Tensor, but is function",
+        lambda: grad(lambda x: x, X), TypeError,
+        "the output must be a Tensor, but is a function; for the gradient of a function use value",
     ),
     "grad by an array": (
         lambda: grad(X.sum(), np.ones(3)), TypeError,
@@ -212,6 +225,10 @@ BAD = {
     ),
     "axis": (lambda: X.sum(axis=1), AXIS_ERROR, "sum: axis 1 is out of bounds for array of"),
     "axes": (lambda: W.transpose(0, 0), ValueError, "transpose: repeated axis in transpose; got"),
+    "axes of which some are not named": (
+        lambda: Tensor(np.ones((2, 3, 4))).transpose(0, 1), ValueError,
+        "transpose: axes must name every axis, each once; to swap two of them use swapaxes; got",
+    ),
     "index": (lambda: X[3], IndexError, "getitem: index 3 is out of bounds for axis 0 with size 3"),
     "float index": (lambda: X[1.0], IndexError, "getitem: only integers, slices"),
     "a gradient through an index": (
@@ -324,6 +341,18 @@ BAD = {
     "an axis by a word, of a method": (
         lambda: X.argmax("rows"), TypeError, "argmax: it cannot take axis = 'rows' (",
     ),
+    "arrays without a list": (
+        lambda: tl.stack(X, X), TypeError,
+        "stack takes the arrays as one list, as in stack([x, y]), but got another array as axis",
+    ),
+    "arrays without a list, of a function made of ops": (
+        lambda: tl.hstack(X, X), TypeError,
+        "hstack: too many positional arguments; it takes arrays",
+    ),
+    "einsum of sizes that differ": (
+        lambda: tl.einsum("i,i", X, W[0]), ValueError,
+        "the axes that an index names must have one size; got arrays[0] = x (3,)",
+    ),
     "no list": (
         lambda: tl.stack(None), TypeError, "stack takes a list of arrays first, but got None",
     ),
@@ -410,6 +439,27 @@ BAD = {
     "op of a number": (lambda: op(3), TypeError, "3 is not a callable object"),
     "an option of no op": (
         lambda: op(sybmol="+")(lambda x: x), TypeError, "op has no option sybmol; it has symbol,",
+    ),
+    "a rule that does not take the result": (
+        lambda: ruleless.vjp("x")(lambda g, x, y: g), TypeError,
+        "a rule of ruleless takes (g, out, x, y), but this one takes (g, x, y)",
+    ),
+    "a rule that does not take an option": (
+        lambda: op(lambda x, n=2: x**n).vjp(lambda g, out, x: g), TypeError,
+        "a rule of <lambda> takes (g, out, x, n), but this one takes (g, out, x)",
+    ),
+    "a rule of a list that takes two": (
+        lambda: ruleless_list.vjp(lambda g, out, x, y: g), TypeError,
+        "a rule of ruleless_list takes (g, out, xs), but this one takes (g, out, x, y)",
+    ),
+    "an op that writes into its input": (
+        lambda: writes(X), ValueError,
+        "writes: its function would change an input (assignment destination is read-only); let it "
+        "change a copy, np.array(x); got x = x (3,)",
+    ),
+    "a test without a sample": (
+        lambda: op_test(tl.sigmoid, [1.0]), TypeError,
+        "a test of an op takes the op and samples of its arguments, as in op_test(softplus",
     ),
     "more inputs than arguments": (
         lambda: op(inputs=2)(lambda x: x), TypeError, "inputs=2 of 1 arguments",

@@ -417,7 +417,9 @@ def test_a_gradient_notes_where_it_was_taken():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="1 inputs need as many tangents"):
+    with pytest.raises(ValueError, match="2 inputs need as many tangents, not a float"):
+        jvp(lambda x, y: x * y, (1.0, 2.0), 1.0)
+    with pytest.raises(ValueError, match="1 inputs need as many tangents, not 2"):
         jvp(lambda x: x, (X,), (V, V))
     with pytest.raises(ValueError, match=r"the tangent .* has the shape \(2,\)"):
         jvp(np.sin, X, np.ones(2))

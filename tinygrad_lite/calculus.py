@@ -57,6 +57,11 @@ def grad(output: Tensor, inputs: Any, gradient: Any = None, *, strict: bool = Fa
     no gradient; NotImplementedError where an op has no rule. To differentiate the result
     with respect to a tensor that was given new data before is a RuntimeError.
     """
+    if callable(output):
+        raise TypeError(
+            f"the output must be a Tensor, but is a {type(output).__name__}; for the gradient of a "
+            "function use value_and_grad(f)(x)"
+        )
     several = not isinstance(inputs, Tensor) and isinstance(inputs, Iterable)
     form = inputs if isinstance(inputs, dict) else tuple(inputs) if several else inputs
     parts = form if isinstance(form, tuple) else (form,)
@@ -272,8 +277,9 @@ def jvp(f: Callable[..., Tensor], inputs: Any, tangents: Any) -> tuple[Tensor, T
     arguments = as_arguments(f, inputs if several else (inputs,))
     leaves = leaves_of(arguments)
     given = tangents if several else (tangents,)
-    if len(given) != len(arguments):
-        raise ValueError(f"jvp: {len(arguments)} inputs need as many tangents, not {len(given)}")
+    if not isinstance(given, (tuple, list)) or len(given) != len(arguments):
+        found = len(given) if isinstance(given, (tuple, list)) else f"a {type(given).__name__}"
+        raise ValueError(f"jvp: {len(arguments)} inputs need as many tangents, not {found}")
     directions = leaves_like(arguments, given)
     for x, v in zip(leaves, directions, strict=True):
         if np.shape(v) != x.shape:

@@ -47,9 +47,9 @@ OPTIONS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
 
 
 def with_options(said: str, names: list[str]) -> str:
-    """What Python says of a call, with the options that there are if it has one that is none."""
-    match = re.search(r"unexpected keyword argument '(\w+)'$", said)
+    """What Python says of a call, with what there is to give if it was given something else."""
+    match = re.search(r"(too many positional arguments|unexpected keyword argument '(\w+)')$", said)
     if not match:
         return said
-    there = OPTIONS.get(match[1])
+    there = OPTIONS.get(match[2])
     return f"{said}; " + (f"write {there}=" if there in names else f"it takes {', '.join(names)}")

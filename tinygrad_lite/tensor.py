@@ -50,6 +50,14 @@ class Data(np.ndarray):
             kwargs["out"] = tuple(map(plain_array, kwargs["out"]))
         return getattr(ufunc, method)(*plain, **kwargs)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not self.flags.writeable:
+            raise ValueError(
+                "a Tensor's data is read-only, so that recorded gradients stay right: change a "
+                "copy, d = w.data.copy(), and give it to w, w.data = d"
+            )
+        super().__setitem__(index, value)
+
     def __repr__(self) -> str:
         return repr(np.asarray(self))
 

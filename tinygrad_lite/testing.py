@@ -87,6 +87,11 @@ def check_op(op: Op, *samples: Sample, like: Callable[..., Any] | None = None) -
 
 def laws_of(op: Op, case: Sample, like: Callable[..., Any] | None = None) -> list[tuple[Law, Call]]:
     """The laws that say something of this sample, each with the call to try it on."""
+    if not isinstance(op, Op) or not isinstance(case, Sample):
+        raise TypeError(
+            "a test of an op takes the op and samples of its arguments, as in "
+            f"op_test(softplus, sample([0.5, -2.0])), but got {op!r} and {case!r}"
+        )
     call = Call(op, case, like)
     return [(law, call) for law in LAWS if law.applies(call)]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Carrier, describe, label
 from ..elsewhere import with_options
-from ..operation import ERRORS, OURS, Op
+from ..operation import ERRORS, OURS, Op, Rule
 
 
 def explain(
@@ -39,6 +39,8 @@ def explain(
         kind, said = TypeError, f"{missing[0]} must be an array or a number, but is None"
     elif kind is TypeError and odd:
         said = f"it cannot take {', '.join(odd)} ({said})"
+    elif "read-only" in said:
+        said = f"its function would change an input ({said}); let it change a copy, np.array(x)"
     elif "not supported for the input types" in said:
         said = "it is not for these dtypes; convert one of them with .astype"
     told = ", ".join(
@@ -101,5 +103,36 @@ def bind_op(op: Op, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         raise explain_op(op, error, ()) from None
 
 
+vjp = Op.vjp
+
+
+@wraps(vjp)
+def vjp_checked(op: Op, *rules: Any) -> Callable[..., Rule]:
+    """`Op.vjp`, where each rule of an op of yours takes what rules are given."""
+    if op.foreign and all(map(callable, rules)) and len(rules) <= len(op.inputs):
+        for rule in rules:
+            check_arguments(op, rule)
+    given = vjp(op, *rules)
+    return given if callable(rules[0]) else lambda rule: given(check_arguments(op, rule))
+
+
+def check_arguments(op: Op, rule: Rule) -> Rule:
+    """The rule. Raises: TypeError if it does not take what rules of this op are called with."""
+    try:
+        signature = inspect.signature(rule)
+    except (TypeError, ValueError):  # of something that does not say
+        return rule
+    inputs = ("g", "out", *op.inputs)
+    try:
+        signature.bind(*inputs, **dict.fromkeys(op.static))
+    except TypeError:
+        raise TypeError(
+            f"a rule of {op.name} takes ({', '.join((*inputs, *op.static))}), but this one takes "
+            f"{signature}"
+        ) from None
+    return rule
+
+
 Op.explain = explain_op  # type: ignore[method-assign, assignment]
 Op.bind = bind_op  # type: ignore[method-assign, assignment]
+Op.vjp = vjp_checked  # type: ignore[method-assign, assignment]

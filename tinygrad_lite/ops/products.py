@@ -88,6 +88,7 @@ def explicit(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
     symbol="einsum",
     sequence=True,
     linear=True,
+    shapes="the axes that an index names must have one size",
     formula="the products of g and the other inputs, summed over the indices that arrays lacks",
 )
 def sum_of_products(arrays: Sequence[Array], subscripts: str) -> Array:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..operation import op
+from ..arrays import Carrier
+from ..operation import Op, op
 from .elementwise import Array, add, astype, operand
 
 MOVED = "g, summed over where each element of x was put"
@@ -26,6 +27,8 @@ reshape.vjp(lambda g, out, x, shape: reshape(g, x.shape))
 @op(symbol="ᵀ", inputs=1, linear=True, formula="g, its axes in the order of x")
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """x with its axes permuted (None: reversed)."""
+    if axes is not None and np.size(axes) != np.ndim(x):
+        raise ValueError("axes must name every axis, each once; to swap two of them use swapaxes")
     return np.transpose(x, axes)
 
 
@@ -174,6 +177,25 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
 def _(g: Array, out: Array, arrays: Sequence[Array], axis: int) -> list[Array]:
     before = (slice(None),) * (axis % g.ndim)
     return [g[(*before, i)] for i in range(len(arrays))]
+
+
+def refuse_second(op: Op) -> None:
+    """Let an op say of a second array, which would be its axis, that arrays come as one list."""
+    settle = op.settle
+
+    def settle_axis(name: str, x: Any) -> Any:
+        if isinstance(x, (Carrier, np.ndarray)) and x.dtype.kind == "f":  # type: ignore[union-attr]
+            raise TypeError(
+                f"{op.name} takes the arrays as one list, as in {op.name}([x, y]), but got another "
+                f"array as {name}"
+            )
+        return settle(name, x)
+
+    op.settle = settle_axis  # type: ignore[method-assign, assignment]
+
+
+refuse_second(concatenate)
+refuse_second(stack)
 
 
 @op(symbol="pad", inputs=1, formula=MOVED)
