@@ -21,7 +21,7 @@ from ..tensor import Tensor
 from ..updated import is_meant_by
 from ..value import Value
 from .joins import Use, is_sum
-from .names import Names, names_of
+from .names import Names, names_of, nearest
 from .nodes import Edge, Node, computation_of
 from .rerun import ask_again, rerun
 
@@ -183,6 +183,9 @@ class Plan:
         ]
         if not found:
             why = "is the output itself" if self.output in sources else "is no scope or value of it"
+            scopes = dict.fromkeys("/".join(v.scope) for v in self.values if v.op and v.scope)
+            if scopes and not sources:
+                why += f"; its scopes include {nearest(what, [*scopes])}"
             raise ValueError(f"{what} cannot be cut from the computation: it {why}")
         return found
 
