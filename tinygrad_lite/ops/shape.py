@@ -27,9 +27,13 @@ reshape.vjp(lambda g, out, x, shape: reshape(g, x.shape))
 @op(symbol="ᵀ", inputs=1, linear=True, formula="g, its axes in the order of x")
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """x with its axes permuted (None: reversed)."""
-    if axes is not None and np.size(axes) != np.ndim(x):
-        raise ValueError("axes must name every axis, each once; to swap two of them use swapaxes")
-    return np.transpose(x, axes)
+    try:
+        return np.transpose(x, axes)
+    except ValueError:
+        if np.size(axes or ()) == np.ndim(x):
+            raise
+        text = "axes must name every axis, each once; to swap two of them use swapaxes"
+        raise ValueError(text) from None
 
 
 @transpose.vjp
