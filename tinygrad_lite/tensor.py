@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from numbers import Number
 from typing import Any
 
@@ -143,24 +143,13 @@ class Absent:
 
     def __init__(self, name: str, instead: str) -> None:
         self.name, self.instead = name, instead
+        self.__doc__ = f"Not here: {instead}."  # as help(Tensor) shows it
 
     def __get__(self, tensor: Any, kind: Any = None) -> Any:
         raise AttributeError(f"a Tensor has no {self.name}; {self.instead}", name=self.name)
 
 
-class Kind(type):
-    """The class of Tensor, whose `dir`, and so its help, lists no absent attribute."""
-
-    def __dir__(cls) -> list[str]:
-        return there(cls, super().__dir__())
-
-
-def there(thing: Any, names: Iterable[str]) -> list[str]:
-    """Those of the names that it has an attribute of."""
-    return [name for name in names if name not in ABSENT or hasattr(thing, name)]
-
-
-class Tensor(Value, metaclass=Kind):
+class Tensor(Value):
     """A NumPy array that remembers how it was computed.
 
     ``Tensor(data, requires_grad=False, *, name=None, dtype=None)`` copies `data`, which
@@ -288,7 +277,7 @@ class Tensor(Value, metaclass=Kind):
         return f"Tensor({text}{dtype}{grad}{f', name={self.name!r}' if self.name else ''})"
 
     def __dir__(self) -> list[str]:
-        return there(self, super().__dir__())
+        return [name for name in super().__dir__() if name not in ABSENT or hasattr(self, name)]
 
     def __copy__(self) -> Tensor:
         if self.op is not None:
