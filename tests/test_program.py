@@ -251,6 +251,28 @@ def test_what_was_changed_in_a_result_is_not_found_in_the_next():
         np.testing.assert_array_equal(run(x.data)[1], right)
 
 
+def test_a_result_that_a_weak_reference_finds_keeps_its_numbers():
+    x = leaf(200, 100)
+    run = program((x * x).sum(), x, [x])
+    for _ in range(3):
+        found = weakref.ref(run(x.data)[1])
+        run(3 * x.data)
+        g = found()
+        assert g is None or np.array_equal(g, 2 * x.data)
+        g = None
+
+
+def test_integers_among_the_inputs():
+    """Their mean is that of floats, which their sum may be too large for; a sigmoid has none."""
+    w, n = Tensor(2.0, requires_grad=True), Tensor([1, 2, 3, 4])
+    large = np.array([2**62, 2**62, 2**62, 5])
+    value, g = program(n.mean() * w, w, [n])(large)
+    assert value == 2 * g == 2 * large.mean()
+    value, g = program((tl.sigmoid(n) * w).sum(), w, [n])(np.array([-2, 0, 1, 800]))
+    assert value == 2 * g
+    np.testing.assert_allclose(g, 2.5 + 1 / (1 + np.exp(2)) - 1 / (1 + np.e), rtol=1e-15)
+
+
 def test_a_program_does_not_keep_its_record_alive():
     w = leaf(50, name="w")
     h = tanh(w)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import is_
 from typing import Any
+from weakref import getweakrefcount
 
 import numpy as np
 from numpy import ndarray
@@ -81,7 +82,7 @@ def relu_into(x: Any, zero: Any, into: Any = None) -> Any:
 
 def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
     """The sigmoid of an array, in one array of memory."""
-    e = np.negative(x, into)
+    e = np.multiply(x, -one, into)  # of integers too
     QUIET.copy().run(np.exp, e, e)
     np.add(e, one, e)
     return np.divide(one, e, e)
@@ -170,7 +171,7 @@ class Memory:
         while free:
             alone = sys.getrefcount(free[-1]) <= ALONE
             array = free.pop()
-            if alone:
+            if alone and not getweakrefcount(array):
                 return array
         return np.empty(*self.kinds[kind])
 
@@ -601,8 +602,8 @@ class Writer:
             if math.prod(shape or ()) < LARGE:
                 return "{}.dot({})".format(*given)
             return "{} @ {}".format(*given)
-        size = math.prod(first.shape or ())
-        if op is sum or (op is mean and size and line.dtype.char in "fd"):
+        size, one_dtype = math.prod(first.shape or ()), first.dtype == line.dtype
+        if op is sum or (op is mean and size and line.dtype.char in "fd" and one_dtype):
             axis, keepdims = name(params["axis"]), name(params["keepdims"])
             total = f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
             return total if op is sum else f"{total} / {size // math.prod(shape or ())}"
