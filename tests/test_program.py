@@ -394,6 +394,14 @@ def test_products_with_one_and_constants_cost_no_line():
     assert tape.lines[places[0]].op is tl.add
 
 
+@pytest.mark.parametrize("n", range(8))
+def test_a_factor_is_not_taken_for_the_number_of_an_array(n):
+    """Arrays of a program have numbers, and the one with the number of a factor may be all 1."""
+    x = leaf()
+    assert program(x * float(n), x)()[1] == program(n * x, x)()[1] == n
+    assert program(x * x * n, x)()[1] == 2 * n * x.item()
+
+
 def test_a_name_means_its_leaf():
     w, x = leaf(3, name="w"), leaf(3, seed=1, name="x")
     y = (w * x * x).sum()

@@ -222,7 +222,7 @@ class Tape:
     def times_one(self, factors: Sequence[Any], product: Any) -> Place | None:
         """The factor that a product is equal to, as the other is a constant 1 everywhere."""
         for n, other in (factors, factors[::-1]):
-            x = self.constants.get(n)
+            x = self.constants.get(n) if n.__class__ is Place else None  # 2.0 is found as Place(2)
             if x is not None and other.__class__ is Place:
                 line = self.lines[other]
                 like = (line.shape, line.dtype) == (product.shape, product.dtype)
