@@ -599,7 +599,8 @@ class Writer:
         if op is matmul and into:
             return f"{name(np.matmul)}({', '.join(given + into)})"
         if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
-            if math.prod(shape or ()) < LARGE:
+            one = any(math.prod(x.shape or ()) == 1 for x in operands)  # for .dot, 0 * NaN is 0
+            if math.prod(shape or ()) < LARGE and not one:
                 return "{}.dot({})".format(*given)
             return "{} @ {}".format(*given)
         size, one_dtype = math.prod(first.shape or ()), first.dtype == line.dtype
