@@ -44,6 +44,6 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def broadcast_to(x: Any, shape: Any) -> Any:
     """0.2 for a number, as the gradient of every sum is."""
-    if isinstance(x, np.generic) and isinstance(shape, tuple):
+    if isinstance(x, np.generic) and isinstance(shape, tuple) and shape != (-1,):  # which is (1,)
         return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     return np.broadcast_to(x, shape)
