@@ -144,6 +144,18 @@ def test_numbers_and_scalars():
     assert_program_is(lambda a, b: tanh(a * b + 0.5) / (1 + a * a) - tl.sigmoid(b), (), ())
 
 
+def test_a_number_of_an_array_that_is_written_over():
+    """h[0, 0, ...] is a view in NumPy; what is computed of it must not see what h is by then."""
+    for index in ((0, 0), (0, 0, ...), (..., 1, 1)):
+
+        def f(a, b, index=index):
+            h = a + b  # needed by no rule, so that it may be written over
+            number = h[index] * 2.0
+            return ((h * 3.0 - 1.0) + number).sum()
+
+        assert_program_is(f, (3, 3), (3, 3))
+
+
 def test_other_leaves_are_read_at_each_call():
     w, c = leaf(3, name="w"), leaf(3, seed=1, name="c")
     run = program((w * tanh(c * 2.0)).sum(), w)

@@ -611,7 +611,8 @@ class Writer:
         if op is unbroadcast and first.shape and shape == first.shape[1:] and len(shape) == 1:
             return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
         if op is getitem and first.shape:
-            return f"{x}[{name(params['index'])}]"
+            taken = "" if shape else "[()]"  # h[0, ...] is a view of h, which may be written over
+            return f"{x}[{name(params['index'])}]{taken}"
         if op is reshape and shape and first.shape:
             return f"{x}.reshape({shape})"
         if op is transpose and first.shape:
