@@ -121,6 +121,8 @@ def test_without_a_common_name_the_error_says_how_to_name():
     a, b = Tensor(1.0, requires_grad=True, name="a"), Tensor(1.0, requires_grad=True, name="b")
     with pytest.raises(ValueError, match=r"share no parameter, by identity or by name.*name="):
         compare(a * 2.0, (b * Tensor([1.0], requires_grad=True, name="c")).sum())
+    with pytest.raises(ValueError, match="share no parameter"):  # nor because shapes agree
+        compare(a * 2.0, b * 3.0)
     with pytest.raises(ValueError, match="'c' is not a parameter of both; those of both are a"):
         compare(a * 2.0, a * b, ["c"])
 
@@ -482,6 +484,19 @@ def test_what_goes_around_an_output_that_the_other_was_computed_from_is_its_own(
     row = compare(F, F + y).rows[0]
     assert row.second.common.norm == pytest.approx(4)
     assert row.second.own.norm == pytest.approx(4 / np.cosh(4) ** 2)
+
+
+def test_paths_that_turn_away_from_the_other_more_than_once_all_count():
+    w = Tensor(2.0, requires_grad=True, name="w")
+    F = w + w
+    with scope("b"):
+        G = (w - F) + F  # w itself turns away twice, w - F once
+        row = compare(F, tanh(G) - F).rows[0].second
+    parts = row.classes.values()
+    assert sum(part.count for part in parts) == 7
+    slope = 1 / np.cosh(2) ** 2
+    assert sum(part.contribution for part in parts) == pytest.approx(slope - 2, rel=1e-12)
+    assert row.norm == pytest.approx(2 - slope, rel=1e-12)
 
 
 def test_paths_that_nothing_tells_apart_are_said_not_to_be():

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, grad, no_grad, op, scope
+from tinygrad_lite import Tensor, grad, no_grad, op, program, scope
 from tinygrad_lite.backward import messages
 from tinygrad_lite.context import CONTEXT, OUTSIDE
 
@@ -592,6 +592,23 @@ def test_where_lets_no_nan_through():
     safe = tl.where(x > 0, x, 1.0)
     tl.where(x > 0, tl.sqrt(safe), 0.0).sum().backward()
     np.testing.assert_array_equal(x.grad, [0, 0.25])
+
+
+@pytest.mark.parametrize("shapes", [((1, 1), (1, 3)), ((3, 1), (1, 1)), ((1,), (1, 3))])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@np.errstate(invalid="ignore")
+def test_a_product_with_one_number_lets_no_nan_vanish(shapes, bad):
+    """0 * NaN and 0 * inf are NaN, in a matrix product, in its gradients and in a program."""
+    for zeros in (0, 1):
+        data = [np.full(shape, 0.0 if i == zeros else bad) for i, shape in enumerate(shapes)]
+        inputs = [Tensor(x, requires_grad=True) for x in data]
+        y = inputs[0] @ inputs[1]
+        cotangent = np.zeros(y.shape)
+        value, gradients = program(y, inputs, inputs, cotangent)(*data)
+        assert np.isnan([y.data, value]).all()
+        for parts in ([g.data for g in grad(y, inputs, cotangent)], gradients):
+            assert np.isnan(parts[zeros]).all()
+            assert not parts[1 - zeros].any()
 
 
 def test_the_gradient_of_a_maximum_of_nan_goes_to_the_nan():

@@ -165,6 +165,15 @@ def test_products_with_zeros(f, zeros):
         np.testing.assert_allclose(y.data, t.detach().numpy(), atol=1e-12, err_msg=f"order {k + 1}")
 
 
+@pytest.mark.parametrize("axis", [0, -1, None])
+@pytest.mark.parametrize("number", [0.0, 2.0])
+def test_products_of_one_number(number, axis):
+    """NumPy takes axis 0 of a number, too."""
+    x = Tensor(number, requires_grad=True)
+    assert grad(np.prod(x, axis=axis), x).item() == 1
+    assert grad(np.cumprod(x, axis=axis).sum(), x).item() == 1
+
+
 def test_products_that_underflow():
     assert np.array_equal(slope(np.prod, [1e-200, 1e-200, 1.0]), [1e-200, 1e-200, 0])
 

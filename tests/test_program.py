@@ -144,6 +144,18 @@ def test_numbers_and_scalars():
     assert_program_is(lambda a, b: tanh(a * b + 0.5) / (1 + a * a) - tl.sigmoid(b), (), ())
 
 
+def test_a_number_of_an_array_that_is_written_over():
+    """h[0, 0, ...] is a view in NumPy; what is computed of it must not see what h is by then."""
+    for index in ((0, 0), (0, 0, ...), (..., 1, 1)):
+
+        def f(a, b, index=index):
+            h = a + b  # needed by no rule, so that it may be written over
+            number = h[index] * 2.0
+            return ((h * 3.0 - 1.0) + number).sum()
+
+        assert_program_is(f, (3, 3), (3, 3))
+
+
 def test_other_leaves_are_read_at_each_call():
     w, c = leaf(3, name="w"), leaf(3, seed=1, name="c")
     run = program((w * tanh(c * 2.0)).sum(), w)
@@ -249,6 +261,28 @@ def test_what_was_changed_in_a_result_is_not_found_in_the_next():
         for _ in range(2):
             change(run(x.data)[1])
         np.testing.assert_array_equal(run(x.data)[1], right)
+
+
+def test_a_result_that_a_weak_reference_finds_keeps_its_numbers():
+    x = leaf(200, 100)
+    run = program((x * x).sum(), x, [x])
+    for _ in range(3):
+        found = weakref.ref(run(x.data)[1])
+        run(3 * x.data)
+        g = found()
+        assert g is None or np.array_equal(g, 2 * x.data)
+        g = None
+
+
+def test_integers_among_the_inputs():
+    """Their mean is that of floats, which their sum may be too large for; a sigmoid has none."""
+    w, n = Tensor(2.0, requires_grad=True), Tensor([1, 2, 3, 4])
+    large = np.array([2**62, 2**62, 2**62, 5])
+    value, g = program(n.mean() * w, w, [n])(large)
+    assert value == 2 * g == 2 * large.mean()
+    value, g = program((tl.sigmoid(n) * w).sum(), w, [n])(np.array([-2, 0, 1, 800]))
+    assert value == 2 * g
+    np.testing.assert_allclose(g, 2.5 + 1 / (1 + np.exp(2)) - 1 / (1 + np.e), rtol=1e-15)
 
 
 def test_a_program_does_not_keep_its_record_alive():
@@ -370,6 +404,14 @@ def test_products_with_one_and_constants_cost_no_line():
     computed = [line for line in tape.lines if line.function is not None]
     assert len(computed) == 3  # the product, the sum, and x + x
     assert tape.lines[places[0]].op is tl.add
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_a_factor_is_not_taken_for_the_number_of_an_array(n):
+    """Arrays of a program have numbers, and the one with the number of a factor may be all 1."""
+    x = leaf()
+    assert program(x * float(n), x)()[1] == program(n * x, x)()[1] == n
+    assert program(x * x * n, x)()[1] == 2 * n * x.item()
 
 
 def test_a_name_means_its_leaf():

@@ -55,6 +55,39 @@ CALLS = [
 ]  # fmt: skip
 
 
+BYTES = np.array([[200, 10], [10, 220]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (np.linalg.cholesky, (BYTES,)), (np.linalg.eigvalsh, (BYTES,)), (np.inner, (BYTES, 3)),
+        (np.inner, (3, BYTES)), (np.fabs, (np.array([-128, 3], np.int8),)),
+        (np.fabs, (np.array(True),)),
+    ],
+)  # fmt: skip
+def test_integers_wrap_around_only_where_those_of_numpy_do(f, args):
+    tensors = [Tensor(x) if isinstance(x, np.ndarray) else x for x in args]
+    np.testing.assert_allclose(f(*tensors).data, f(*args), rtol=1e-15)
+
+
+@pytest.mark.parametrize("f", [np.remainder, np.floor_divide, np.add, np.power])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_dtype_converts_the_arrays_beside_a_tensor_too(f, dtype):
+    x, y = np.array([5.3, 1e-3]), np.array([0.1, 3e-4])
+    right = f(x, y, dtype=dtype)
+    for args in ((Tensor(x), y), (x, Tensor(y)), (leaf(x), leaf(y))):
+        found = f(*args, dtype=dtype)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found.data, right)
+
+
+def test_a_number_is_not_broadcast_to_a_size_below_0():
+    for shape in ((-1,), (-1, 3), (2, -1)):
+        with pytest.raises(ValueError, match="negative"):
+            np.broadcast_to(leaf(2.0), shape)
+
+
 @pytest.mark.filterwarnings("ignore:numpy.fix is deprecated")  # from NumPy 2.5
 @pytest.mark.parametrize(("f", "args"), CALLS, ids=lambda x: getattr(x, "__name__", ""))
 def test_numpy_functions_give_tensors_with_numpy_values(f, args):

@@ -74,6 +74,9 @@ INSTEAD = {
     "np.unique": "t[np.unique(t.data, return_index=True)[1]]",
 }  # fmt: skip
 
+# What dtype= converts first.
+ARRAYS = Value, np.ndarray, np.generic
+
 # By these NumPy and SciPy read their arguments: of what requires no gradient they get the array.
 READERS = {np.atleast_1d, np.atleast_2d, np.atleast_3d}
 
@@ -142,6 +145,8 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         kwargs.update({f"a_{k}": kwargs.pop(k) for k in limits})
     if function is np.linalg.outer and {np.ndim(x) for x in (*args, *kwargs.values())} != {1}:
         raise ValueError(f"{name} is for vectors; np.outer takes more axes")
+    if function is np.fabs:  # of integers, too, it is floating
+        args = tuple(map(ops.elementwise.as_floating, args))
     if meant is ops.reshape and "newshape" in kwargs:  # NumPy 2.0's name
         kwargs["shape"] = kwargs.pop("newshape")
     if meant is ops.reshape and "order" in kwargs:
@@ -166,7 +171,7 @@ def answer(meant: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     if dtype is None:
         return meant(*args, **kwargs)
     if np.dtype(dtype).kind == "f":
-        args = tuple(ops.astype(x, dtype) if isinstance(x, Value) else x for x in args)
+        args = tuple(ops.astype(x, dtype) if isinstance(x, ARRAYS) else x for x in args)
     out = meant(*args, **kwargs)
     if out.dtype == dtype:
         return out

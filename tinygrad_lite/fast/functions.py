@@ -13,9 +13,10 @@ add: Any = np.add.reduce
 
 
 def matmul(x1: Any, x2: Any) -> Any:
-    """0.5 for small matrices, 0.8 for 64x64: where both mean the same, .dot starts 1 us sooner."""
+    """0.5 for small matrices, 0.8 for 64x64: where both mean the same, .dot starts 1 us sooner.
+    With one element, 0 times NaN is 0 for .dot."""
     try:
-        small = 0 < x1.ndim <= 2 and 0 < x2.ndim <= 2 and x1.size < LARGE
+        small = 0 < x1.ndim <= 2 and 0 < x2.ndim <= 2 and 1 < x1.size < LARGE and x2.size > 1
     except AttributeError:  # a Python number
         small = False
     return x1.dot(x2) if small else np.matmul(x1, x2)
@@ -43,6 +44,6 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def broadcast_to(x: Any, shape: Any) -> Any:
     """0.2 for a number, as the gradient of every sum is."""
-    if isinstance(x, np.generic) and isinstance(shape, tuple):
+    if isinstance(x, np.generic) and isinstance(shape, tuple) and shape != (-1,):  # which is (1,)
         return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     return np.broadcast_to(x, shape)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import is_
 from typing import Any
+from weakref import getweakrefcount
 
 import numpy as np
 from numpy import ndarray
@@ -81,7 +82,7 @@ def relu_into(x: Any, zero: Any, into: Any = None) -> Any:
 
 def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
     """The sigmoid of an array, in one array of memory."""
-    e = np.negative(x, into)
+    e = np.multiply(x, -one, into)  # of integers too
     QUIET.copy().run(np.exp, e, e)
     np.add(e, one, e)
     return np.divide(one, e, e)
@@ -170,7 +171,7 @@ class Memory:
         while free:
             alone = sys.getrefcount(free[-1]) <= ALONE
             array = free.pop()
-            if alone:
+            if alone and not getweakrefcount(array):
                 return array
         return np.empty(*self.kinds[kind])
 
@@ -221,7 +222,7 @@ class Tape:
     def times_one(self, factors: Sequence[Any], product: Any) -> Place | None:
         """The factor that a product is equal to, as the other is a constant 1 everywhere."""
         for n, other in (factors, factors[::-1]):
-            x = self.constants.get(n)
+            x = self.constants.get(n) if n.__class__ is Place else None  # 2.0 is found as Place(2)
             if x is not None and other.__class__ is Place:
                 line = self.lines[other]
                 like = (line.shape, line.dtype) == (product.shape, product.dtype)
@@ -598,18 +599,20 @@ class Writer:
         if op is matmul and into:
             return f"{name(np.matmul)}({', '.join(given + into)})"
         if op is matmul and all(x.shape and len(x.shape) < 3 for x in operands):
-            if math.prod(shape or ()) < LARGE:
+            one = any(math.prod(x.shape or ()) == 1 for x in operands)  # for .dot, 0 * NaN is 0
+            if math.prod(shape or ()) < LARGE and not one:
                 return "{}.dot({})".format(*given)
             return "{} @ {}".format(*given)
-        size = math.prod(first.shape or ())
-        if op is sum or (op is mean and size and line.dtype.char in "fd"):
+        size, one_dtype = math.prod(first.shape or ()), first.dtype == line.dtype
+        if op is sum or (op is mean and size and line.dtype.char in "fd" and one_dtype):
             axis, keepdims = name(params["axis"]), name(params["keepdims"])
             total = f"{name(np.add.reduce)}({x}, {axis}, None, None, {keepdims})"
             return total if op is sum else f"{total} / {size // math.prod(shape or ())}"
         if op is unbroadcast and first.shape and shape == first.shape[1:] and len(shape) == 1:
             return f"{name(np.ones(first.shape[0], first.dtype))}.dot({x})"
         if op is getitem and first.shape:
-            return f"{x}[{name(params['index'])}]"
+            taken = "" if shape else "[()]"  # h[0, ...] is a view of h, which may be written over
+            return f"{x}[{name(params['index'])}]{taken}"
         if op is reshape and shape and first.shape:
             return f"{x}.reshape({shape})"
         if op is transpose and first.shape:

@@ -477,7 +477,7 @@ def match_two(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, 
     """What stands for the parameters of one computation in another, by their names in the first:
     the same tensor, else one of equal name, else one that is found in the same way from another
     variable, as ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, in order if all
-    shapes agree."""
+    shapes agree and none was given another name."""
     left = dict(second)
     pairs: dict[str, Tensor] = {}
     ways = (
@@ -491,7 +491,9 @@ def match_two(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, 
             if found is not None:
                 pairs[name] = left.pop(found)
     if not pairs and [x.shape for x in first.values()] == [x.shape for x in left.values()]:
-        pairs = dict(zip(first, left.values(), strict=True))
+        in_order = dict(zip(first, left.values(), strict=True))
+        if not any(first[name]._name and x._name for name, x in in_order.items()):
+            pairs = in_order
     return pairs
 
 

@@ -69,7 +69,8 @@ def named(sides: Sequence[PathClasses], titles: Sequence[str]) -> Iterator[PathC
                 return key
             skips, away = key.marks if key.scopes in several else (0, 0)
             told = [f"over {skips} skip{'s' * (skips != 1)}"] * (skips > 0)
-            return (*key.steps, *told, *[f"past {title}"] * (away > 0))
+            often = f" {away} times" if away > 1 else ""
+            return (*key.steps, *told, *[f"past {title}{often}"] * (away > 0))
 
         classes = sorted(((name(key), found) for key, found in side.items()), key=order)
         yield replace(side, classes=dict(classes), by="scope")

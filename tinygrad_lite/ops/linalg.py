@@ -112,7 +112,8 @@ def cholesky(x: Array) -> Array:
 
     Raises: ValueError if x is not positive definite.
     """
-    return np.linalg.cholesky((x + np.swapaxes(x, -1, -2)) * 0.5)
+    half = x * 0.5  # the sum of integers might not fit their dtype
+    return np.linalg.cholesky(half + np.swapaxes(half, -1, -2))
 
 
 @cholesky.vjp

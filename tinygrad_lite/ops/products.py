@@ -143,7 +143,8 @@ def dot(a: Array, b: Array) -> Array:
 
 def inner(a: Array, b: Array) -> Array:
     """The sum of products over the last axes of a and b; with a scalar, the multiple."""
-    return tensordot(a, b, (-1, -1)) if np.ndim(a) and np.ndim(b) else multiply(a, b)
+    a, b = operand(a), operand(b)
+    return tensordot(a, b, (-1, -1)) if a.ndim and b.ndim else multiply(a, b)
 
 
 def vdot(a: Array, b: Array) -> Array:

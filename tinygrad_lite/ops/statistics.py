@@ -66,7 +66,7 @@ def _(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     if is_divisible(out, x):
         return g * (product / x)
     # Else: the product of those before an element, times that of those after it.
-    line, back = merge_axes(x, axis)
+    line, back = merge_axes(x, axis if x.ndim else None)
     return g * back(products_before(line) * flip(products_before(flip(line, -1)), -1))
 
 
@@ -110,7 +110,7 @@ def cumprod(x: Array, axis: int | None = None) -> Array:
 def _(g: Array, out: Array, x: Array, axis: int | None) -> Array:
     if is_divisible(out, x):
         return reshape(from_the_end(g * out, axis), x.shape) / x
-    if axis is None:
+    if axis is None or not x.ndim:
         return reshape(products_back(g, reshape(x, -1)), x.shape)
     return moveaxis(products_back(moveaxis(g, axis, -1), moveaxis(x, axis, -1)), -1, axis)
 
