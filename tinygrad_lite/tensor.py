@@ -149,7 +149,14 @@ class Absent:
         raise AttributeError(f"a Tensor has no {self.name}; {self.instead}", name=self.name)
 
 
-class Tensor(Value):
+# What Tensors lack, unless a class of theirs has it.
+ABSENT = {name: f"use the function {name}" for name in ops.__all__} | ATTRIBUTES
+Lacking: Any = type(
+    "Lacking", (), {"__slots__": (), **{name: Absent(name, x) for name, x in ABSENT.items()}}
+)
+
+
+class Tensor(Value, Lacking):  # type: ignore[misc]
     """A NumPy array that remembers how it was computed.
 
     ``Tensor(data, requires_grad=False, *, name=None, dtype=None)`` copies `data`, which
@@ -578,12 +585,6 @@ class Tensor(Value):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_protocols.function(function, args, kwargs)
-
-
-ABSENT = {name: f"use the function {name}" for name in ops.__all__} | ATTRIBUTES
-for _name, _instead in ABSENT.items():
-    if not hasattr(Tensor, _name):
-        setattr(Tensor, _name, Absent(_name, _instead))
 
 
 def restore(kind: type[Tensor], data: Any, requires_grad: bool, name: Any, grad: Any) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 from .ancestors import place_in_order
@@ -20,17 +20,22 @@ MOST = 8  # ops between a truth and the values that it is noted on
 KEPT = 64  # truths that are noted on a leaf: it may be asked in every round of a loop
 
 
-class Truth(NamedTuple):
+class Truth:
     """An answer, where it was asked, and the values that it was computed from by way of `ops`, each
     with its static parameters and its inputs: a place among the values, or an array."""
 
-    read: Callable[[Any], Any]  # how the answer comes from the last array: bool, or `digest`
-    answer: Any
-    line: tuple[str, int]
-    place: int  # that of the Tensor: it says nothing of what was computed before
-    values: tuple[ref[Value], ...]  # first those it is noted on, then the results of the ops
-    leaves: tuple[Any, ...]  # the arrays of those that are leaves, else None
-    ops: tuple[tuple[Any, dict[str, Any], tuple[Any, ...]], ...]
+    def __init__(
+        self,
+        read: Callable[[Any], Any],  # how the answer comes from the last array: bool, or `digest`
+        answer: Any,
+        line: tuple[str, int],
+        place: int,  # that of the Tensor: it says nothing of what was computed before
+        values: tuple[ref[Value], ...],  # first those it is noted on, then the results of the ops
+        leaves: tuple[Any, ...],  # the arrays of those that are leaves, else None
+        ops: tuple[tuple[Any, dict[str, Any], tuple[Any, ...]], ...],
+    ) -> None:
+        self.read, self.answer, self.line, self.place = read, answer, line, place
+        self.values, self.leaves, self.ops = values, leaves, ops
 
     def is_about(self, had: Mapping[Value, Any]) -> bool:
         """Whether it was asked of leaves while they had these arrays."""
@@ -58,7 +63,7 @@ class Truth(NamedTuple):
         moved = tuple(ref(x) if x is not None else old for old, x in known)
         pairs = zip(self.leaves, known, strict=True)
         leaves = (a if a is None or x is None else x._array for a, (_, x) in pairs)
-        return self._replace(values=moved, leaves=tuple(leaves))
+        return Truth(self.read, self.answer, self.line, self.place, moved, tuple(leaves), self.ops)
 
 
 def digest(array: Any) -> tuple[Any, ...]:

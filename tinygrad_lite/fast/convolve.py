@@ -112,7 +112,8 @@ def turned_geometry(geometry: Geometry) -> Geometry | None:
     (ph, pw), (rh, rw) = geometry.padding, geometry.reach
     if geometry.stride != (1, 1) or ph > rh or pw > rw:
         return None
-    return geometry._replace(padding=(rh - ph, rw - pw))
+    padding = rh - ph, rw - pw
+    return Geometry(geometry.kernel, (1, 1), padding, geometry.dilation, geometry.groups)
 
 
 def turn(w: np.ndarray, groups: int) -> np.ndarray:
