@@ -102,7 +102,7 @@ FRESH |= {conv2d, conv2d_image, conv2d_kernel, index_add}
 PURE = FRESH | {broadcast_to, getitem, reshape, transpose}
 NUMBERS = {float, int, bool}
 BLOCK = 1 << 16  # elements of a chain of large arrays that are computed at a time
-HEAVY = 1 << 16  # bytes of an array that is let go as soon as nobody needs it
+HEAVY = 1 << 16  # bytes of an array that is let go as soon as nobody needs it; at most BLOCK
 
 
 class Place(int):
