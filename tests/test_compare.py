@@ -517,3 +517,12 @@ def test_nets_of_the_same_paths_have_all_in_common_and_scopes_that_tell_skips_st
     F, G, _ = FG
     keys = [list(side.classes) for side in compare(F, G, ["W1"], ONES).rows[0].sides]
     assert keys == [[("f1", "f2", "f3")], [("f1", "f2"), ("f1", "f2", "f3")]]
+
+
+def test_parameters_of_other_names_do_not_stand_for_each_other():
+    alpha = Tensor(2.0, requires_grad=True, name="alpha")
+    beta = Tensor(3.0, requires_grad=True, name="beta")
+    with pytest.raises(ValueError, match="share no parameter"):
+        compare(alpha * alpha, beta * beta * beta)
+    with pytest.raises(ValueError, match="share no parameter"):  # of which one has no name
+        compare(alpha * alpha, (lambda w: w * w)(Tensor(3.0, requires_grad=True)))

@@ -192,6 +192,19 @@ def test_a_wrong_question_is_an_error_in_words(knobs, question):
     assert str(raised.value)
 
 
+def test_the_code_means_one_of_several_leaves_of_a_name():
+    one, other = (Tensor(x, requires_grad=True, name="w") for x in (2.0, 3.0))
+    y = one * other
+    for leaf, changed in (0, 15.0), (1, 12.0):
+        names = {"y": y}
+        exec(ask(Knobs(steps(y), "y"), kind="code", data={leaf: {"add": 3.0}})["code"], names)
+        assert names["changed"].item() == changed
+    y = (lambda w: w * w)(Tensor(2.0, requires_grad=True))
+    names = {"y": y}
+    exec(ask(Knobs(steps(y), "y"), kind="code", data={0: {"add": 3.0}})["code"], names)
+    assert names["changed"].item() == 25.0
+
+
 def test_code_that_would_go_another_way_is_warned_of():
     x = Tensor(2.0, requires_grad=True, name="x")
     y = x * 3.0 if x > 0 else x * 5.0

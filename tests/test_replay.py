@@ -247,6 +247,12 @@ def test_an_ablated_branch_is_the_network_without_it(inside):
             )
 
 
+def test_none_is_not_the_name_of_the_one_leaf_without_a_name():
+    y = (lambda w: w * w)(Tensor(2.0, requires_grad=True))
+    with pytest.raises(ValueError, match="None is no leaf"):
+        replay(y, {None: 5.0})
+
+
 def test_a_branch_that_is_not_added_needs_a_value():
     x, w = leaf(2, name="x"), leaf(2, name="w", seed=1)
     h = tanh(x)

@@ -199,6 +199,25 @@ def test_a_branch_that_is_stopped_already_can_still_be_ablated():
     np.testing.assert_allclose(found[0].output_change, -F.data)
 
 
+def test_a_value_behind_which_no_parameter_is_left_keeps_its_gradient():
+    x = Tensor(2.0, requires_grad=True, name="x")
+    h = x + 1.0
+    y = h * h
+    first, *_ = what_if(y, h, "edge")
+    assert (first.ablated.item(), first.output_change.item()) == (2.0, -8.0)
+    z = replay(y, ablate=first.branch)
+    assert grad(z, h).item() == sum(flow(z, h).gradient.ravel()) == 2.0
+    assert grad(z, x).item() == 0.0
+
+
+def test_what_rounding_left_has_no_angle():
+    x = Tensor([0.1, 0.7, 1.3], requires_grad=True, name="x")
+    y = sigmoid(x).sum() * 3.0 - (x / x * sigmoid(x) * 3.0).sum()
+    found = what_if(y, x, "edge")
+    assert "paths cancel" in found.note
+    assert {row.angle for row in found} == {None}
+
+
 def test_scopes_within_scopes_are_branches_and_that_of_the_output_is_none():
     x = Tensor(2.0, requires_grad=True, name="x")
     with scope("outer"):

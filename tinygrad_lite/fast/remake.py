@@ -17,7 +17,7 @@ def remake(v: Value, op: Op, inputs: list[Any]) -> Any:
     """`rerun.remake` for an op as it was recorded, of values that no replay made."""
     if op is not v.op or op.sequence or hasattr(v, "place"):
         return remake_plainly(v, op, inputs)
-    arrays, wanted, same = [], False, True
+    arrays, wanted, same = [], v._requires_grad, True
     for x, old, a in zip(inputs, v.inputs, v.arrays):  # noqa: B905 (strict=True takes longer)
         if x is not old:
             if x._array is not a:

@@ -335,7 +335,8 @@ def compare_named(
     """`compare`, given what the values of each computation are called."""
     starts = tuple(cotangent(y, gradient) for y in outputs)
     found = [parameters_of(y, known) for y, known in zip(outputs, called, strict=True)]
-    groups = match(found)
+    pairs = [(known, x) for known, some in zip(called, found, strict=True) for x in some.values()]
+    groups = match(found, in_order=not any(known.name(x) for known, x in pairs))
     groups = choose([wrt] if wrt is not None and is_one(wrt) else wrt, groups, called)
     against = [1, *[0] * (len(outputs) - 1)]  # the first is held against the second
 
@@ -463,9 +464,9 @@ def choose(wrt: Iterable[Any] | None, pairs: Pairs, called: Sequence[Names]) -> 
     return chosen
 
 
-def match(found: Sequence[dict[str, Tensor]]) -> Pairs:
+def match(found: Sequence[dict[str, Tensor]], in_order: bool) -> Pairs:
     """The parameters of the first computation that all others have too, by name."""
-    pairs = [match_two(found[0], other) for other in found[1:]]
+    pairs = [match_two(found[0], other, in_order) for other in found[1:]]
     return {
         name: (x, *(pair[name] for pair in pairs))
         for name, x in found[0].items()
@@ -473,11 +474,13 @@ def match(found: Sequence[dict[str, Tensor]]) -> Pairs:
     }
 
 
-def match_two(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+def match_two(
+    first: dict[str, Tensor], second: dict[str, Tensor], in_order: bool
+) -> dict[str, Tensor]:
     """What stands for the parameters of one computation in another, by their names in the first:
     the same tensor, else one of equal name, else one that is found in the same way from another
-    variable, as ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, in order if all
-    shapes agree and none was given another name."""
+    variable, as ``b.layers[0].W`` is to ``a.layers[0].W``; where there is none, and if `in_order`
+    is true, in their order if all shapes agree."""
     left = dict(second)
     pairs: dict[str, Tensor] = {}
     ways = (
@@ -490,10 +493,9 @@ def match_two(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, 
             found = None if name in pairs else way(name, x)
             if found is not None:
                 pairs[name] = left.pop(found)
-    if not pairs and [x.shape for x in first.values()] == [x.shape for x in left.values()]:
-        in_order = dict(zip(first, left.values(), strict=True))
-        if not any(first[name]._name and x._name for name, x in in_order.items()):
-            pairs = in_order
+    shapes, others = ([x.shape for x in some.values()] for some in (first, left))
+    if in_order and not pairs and shapes == others:
+        pairs = dict(zip(first, left.values(), strict=True))
     return pairs
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -276,6 +277,12 @@ class Knobs:
             return []
         return [[box.id, box.lines, box.below, box.tooltip] for box in again.boxes]
 
+    def is_known(self, leaf: Node) -> bool:
+        """Whether its name means it, and nothing else, where code gives that to `replay`."""
+        with suppress(ValueError):
+            return self.plan.leaf(leaf.name) is leaf.tensor
+        return False
+
     def sweep(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """How long the gradient to a parameter is, and the parts of its paths, as one knob turns;
         no points where one takes too long."""
@@ -309,7 +316,7 @@ class Knobs:
         y, lines, given = self.called, list[str](), list[str]()
         for key, how in dict(question.get("data") or {}).items():
             node = self.leaf(key)
-            known = node.name is not None and sum(n.name == node.name for n in self.graph) == 1
+            known = self.is_known(node)
             leaf = repr(node.name) if known else f"node[{node.id}].tensor"
             array = f"value[{node.name!r}]" if known else f"node[{node.id}].value"
             times, plus = float(how.get("times", 1)), float(how.get("add", 0))

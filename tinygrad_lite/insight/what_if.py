@@ -289,8 +289,9 @@ class Question:
             replaced = {use: self.plan.replacement(use, branch, None) for use in uses}
             ablated, change = self.replayed(replaced=replaced)
         part = wide(self.gradient) - stopped
-        share = share_of(part, self.gradient) if self.whole.by_use else None
-        bent = angle(stopped, self.gradient)
+        share = bent = None
+        if self.whole.by_use:  # else there is no gradient, or only what rounding left of one
+            share, bent = share_of(part, self.gradient), angle(stopped, self.gradient)
         return Row(branch, name, share, stopped, bent, ablated, change, remark)
 
     def changes(self, sweep: Mapping[Any, Any]) -> Iterator[tuple[str, Value, np.ndarray]]:
@@ -314,7 +315,8 @@ class Question:
     def point(self, name: str, leaf: Value, array: np.ndarray) -> Point:
         """What would be with another array in a leaf."""
         gradient, change = self.replayed({leaf: array})
-        return Point(name, gradient, angle(gradient, self.gradient), change)
+        bent = angle(gradient, self.gradient) if self.whole.by_use else None
+        return Point(name, gradient, bent, change)
 
 
 def array_had(plan: Plan, leaf: Value) -> Any:

@@ -122,12 +122,12 @@ class Plan:
         leaves = [v for v in self.values if v.op is None]
         if isinstance(key, Value):
             found = [v for v in leaves if is_meant_by(v, key)]
+        elif isinstance(key, str):
+            found = [v for v in leaves if v._name == key]
+            found = found or [v for v in leaves if self.names.title(v) == key]
+            found = found or [v for v in leaves if v is self.names.meant(key)]
         else:
-            found = [v for v in leaves if v._name == key] or [
-                v for v in leaves if self.names.title(v) == key
-            ]
-            if not found and isinstance(key, str):
-                found = [v for v in leaves if v is self.names.meant(key)]
+            found = []  # None is nobody's name
         if len(found) != 1:
             what = describe(key) if isinstance(key, Value) else repr(key)
             titles = ", ".join(map(self.names.title, found or leaves))

@@ -194,7 +194,8 @@ def remake(v: Value, op: Op, inputs: list[Any]) -> Any:
             raise type(error)(
                 f"{op.explain(error, inputs, v.params)}{where}, in the replay"
             ) from None
-    wanted = any(x._requires_grad for x in inputs if isinstance(x, Value))
+    # It stays what can be asked for, also where no parameter is behind it any more.
+    wanted = v._requires_grad or any(x._requires_grad for x in inputs if isinstance(x, Value))
     wanted = wanted and data.dtype.kind == "f"
     made = new(v.__class__).record(data, op, tuple(inputs), arrays, v.params, wanted)
     made._name, made.scope, made.source = v._name, v.scope, v.source
