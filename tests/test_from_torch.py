@@ -653,6 +653,9 @@ def test_the_flow_to_each_leaf_is_whole(name, tmp_path):
                 continue
             (end,) = (node.id for node in flow.graph if node.tensor is leaf)
             into = sum(share for edge, share in flow.shares.items() if edge.source == end)
+            if "only rounding is left" in flow.note:
+                assert name == "cancelling"
+                continue
             assert into == pytest.approx(1, abs=1e-5 if "float32" in str(y.dtype) else 1e-6)
     expected = {"sparse_embedding": "derivative of each rule", "clipping_function": "linear in g"}
     assert bool(told) == (name in expected)

@@ -26,6 +26,7 @@ from tinygrad_lite import (
     stack,
     steps,
 )
+from tinygrad_lite.insight.travels import travels
 from tinygrad_lite.recorded.measure import norm
 from tinygrad_lite.recorded.states import APPEARANCE, State
 from tinygrad_lite.views.boxes import diagram
@@ -541,3 +542,33 @@ def test_a_flow_through_a_stack_takes_one_step(monkeypatch):
         shares = flow(y, x).shares
         into = [s for e, s in shares.items() if e.source == 0]
         assert sum(into) == pytest.approx(1)
+
+
+# What cancels within one op
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flow_of_what_only_rounding_is_left_of_has_no_shares(seed):
+    rng = np.random.default_rng(seed)
+    b = parameter(0.3, "b")
+    p = tl.softmax(rng.standard_normal(4) + b)  # a shift changes nothing: the gradient is 0
+    y = (p * rng.standard_normal(4)).sum()
+    found = flow(y, b)
+    assert not found.shares
+    assert "underflow" not in found.note
+    if found.norm:
+        assert found.note == "only rounding is left at p: there are no shares"
+        y.backward()
+        (travel,) = travels(steps(y).record.graph).values()
+        assert travel["shares"] == []
+        assert "only rounding is left at p: arrows have no shares" in travel["note"]
+
+
+def test_a_sum_that_is_zero_is_no_underflow():
+    b = parameter(0.5, "b")
+    z = np.zeros(3) + b
+    y = (z * np.array([1e-3, 2e-3, -3e-3])).sum()
+    assert flow(y, b).gradient == 0
+    assert "passes 0" in paths(y, b).note
+    tiny = (z * 1e-300 * 1e-300).sum()
+    assert "underflow" in paths(tiny, b).note

@@ -18,8 +18,7 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -36,7 +35,7 @@ from ..recorded.first_bad import first_bad
 from ..recorded.joins import Use
 from ..recorded.measure import norm, share_of
 from ..recorded.nodes import Edge
-from ..recorded.outcome import LAW, Receipts, eps_of, shares_of
+from ..recorded.outcome import Receipts, shares_of
 from ..recorded.states import APPEARANCE, State
 from ..recorded.trace import Trace, trace
 from ..tensor import Tensor
@@ -44,7 +43,7 @@ from ..value import Value
 from ..views.boxes import Wire, diagram
 from ..views.looks import THROUGH, picture, share_legend, share_look
 from .graphs import Graph
-from .jacobians import check_conserved, edge_shares, is_foreign
+from .jacobians import check_conserved, edge_shares, flaw_of
 from .result import Breakdown, Drawing, attributes, plain
 
 
@@ -201,17 +200,11 @@ def flow(output: Tensor, wrt: Tensor | str, gradient: Any = None, *, names: Any 
     by_use: dict[tuple[Value, int], float] = {}
     if None not in shares:
         by_use, tangents, scale = edge_shares(traced.order, traced.within, sent, total)
-        largest = max(map(abs, by_use.values()), default=0)
-        most = np.finfo(total.dtype).max / scale
-        if not largest <= most:
-            node = next(node for (node, _), part in by_use.items() if not abs(part) <= most)
-            by_use, note = {}, f"overflow at {traced.names.where(node)}: there are no shares"
-        # The parts may be so large that the gradient is within their rounding.
-        elif largest * LAW * eps_of(total.dtype) > 1:
-            by_use, note = {}, "paths cancel: there are no shares"
-        else:
-            for node in not_conserved(by_use, output, LAW * eps_of(total.dtype)):
-                check_conserved(node, gradients[node], sent, tangents, traced.within)
+        flaw, gaps = flaw_of(by_use, output, total, scale, traced.names)
+        for node in gaps:
+            check_conserved(node, gradients[node], sent, tangents, traced.within)
+        if flaw:
+            by_use, note = {}, f"{flaw}: there are no shares"
     called = traced.title(output), traced.title(end)
     bad = str(first_bad(output, traced.names, traced.start, arrived, traced.within))
     return Flow(total, *called, note, outcome.state, bad, traced, by_use)
@@ -231,21 +224,3 @@ def is_entered_again(order: Sequence[Value], name: tuple[str, ...]) -> bool:
         elif not (members.isdisjoint(value.inputs) and left.isdisjoint(value.inputs)):
             left.add(value)
     return False
-
-
-def not_conserved(
-    by_use: Mapping[tuple[Value, int], float], output: Value, tolerance: float
-) -> Iterator[Value]:
-    """The values at which what arrives does not seem to leave again, and those of ops whose
-    promises are not ours."""
-    arrives, leaves, sizes = (defaultdict[Value, float](float) for _ in range(3))
-    arrives[output] = 1.0
-    for (node, slot), share in by_use.items():
-        x: Any = node.inputs[slot]
-        leaves[node] += share
-        arrives[x] += share
-        sizes[node] += abs(share)
-        sizes[x] += abs(share)
-    for node, share in leaves.items():
-        if abs(arrives[node] - share) > tolerance * sizes[node] or is_foreign(node.op):
-            yield node

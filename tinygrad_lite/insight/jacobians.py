@@ -8,6 +8,7 @@ promise or rule is broken.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,10 +19,13 @@ from ..operation import Op, Rule, blocked
 from ..ops.shape import concatenate, stack
 from ..recorded.joins import Use
 from ..recorded.measure import narrow, norm, wide
+from ..recorded.names import Names
 from ..recorded.outcome import LAW, eps_of
 from ..recorded.trace import Trace, operands
 from ..tensor import Tensor
 from ..value import Value
+
+LOST = 0.005  # of a gradient, where it is seen in per cent
 
 
 def sends(
@@ -105,6 +109,46 @@ def edge_shares(
             shares[node, slot] = narrow(np.vdot(sent[node, slot], tangents[x]) / scale)
         tangents[node] = pushforward(node, tangents, uses)
     return shares, tangents, scale
+
+
+def flaw_of(
+    shares: Mapping[Use, float], output: Value, total: Any, scale: Any, names: Names
+) -> tuple[str, dict[Value, float]]:
+    """Why the `edge_shares` of a gradient `total` say nothing, "" if they do, and the values at
+    which what arrives does not seem to leave again."""
+    most = np.finfo(total.dtype).max / scale
+    over = next((node for (node, _), part in shares.items() if abs(part) > most), None)
+    if over is not None:
+        return f"overflow at {names.where(over)}", {}
+    largest, eps = np.nanmax([0, *map(abs, shares.values())]), eps_of(total.dtype)
+    # The parts may be so large that the gradient is within their rounding.
+    if largest * LAW * eps > 1:
+        return "paths cancel", {}
+    gaps = not_conserved(shares, output, LAW * eps)
+    lost = [node for node, gap in gaps.items() if gap > LOST * max(1, largest)]
+    # It cancels within an op, as in softmax that of what only shifts its input.
+    return f"only rounding is left at {names.where(lost[0])}" if lost else "", gaps
+
+
+def not_conserved(
+    shares: Mapping[Use, float], output: Value, tolerance: float
+) -> dict[Value, float]:
+    """The values at which what arrives does not seem to leave again, with the difference, and
+    those of ops whose promises are not ours."""
+    arrives, leaves, sizes = (defaultdict[Value, float](float) for _ in range(3))
+    arrives[output] = 1.0
+    for (node, slot), share in shares.items():
+        x: Any = node.inputs[slot]
+        leaves[node] += share
+        arrives[x] += share
+        sizes[node] += abs(share)
+        sizes[x] += abs(share)
+    gaps = {node: abs(arrives[node] - share) for node, share in leaves.items()}
+    return {
+        node: gap
+        for node, gap in gaps.items()
+        if gap > tolerance * sizes[node] or is_foreign(node.op)
+    }
 
 
 def transpose(node: Value, slot: int, tangent: Any, x: Value) -> Any:

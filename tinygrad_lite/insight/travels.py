@@ -26,7 +26,7 @@ from ..value import Value
 from ..views.page_data import Travels, steps_page
 from .bundles import REST, Named, bundles_at, key_of_step
 from .formulas import LATEX, TEXT, Chain, Factor, Omitted, Quotient, Sum, Term
-from .jacobians import edge_shares
+from .jacobians import edge_shares, flaw_of
 from .routes import Routes
 from .ways import Stride, count_paths, walk
 
@@ -66,10 +66,13 @@ def travel(graph: Computation, end: Node) -> dict[str, Any]:
     found, note = shares_of(
         arriving, list(map(norm, arriving)), end.gradient, end.outcome, "edges", graph.names
     )
-    by_use: dict[Use, float] = {}
+    by_use, flaw = dict[Use, float](), ""
     if None not in found:
         try:
-            by_use, _, _ = edge_shares(traced.order, within, sent, end.gradient)
+            by_use, _, scale = edge_shares(traced.order, within, sent, end.gradient)
+            flaw, _ = flaw_of(by_use, output, end.gradient, scale, graph.names)
+            if flaw:
+                by_use, flaw = {}, f"{flaw}: arrows have no shares"
         except NotImplementedError as error:  # a rule that cannot be differentiated
             note = note or str(error)
     chain, total = Chain(output, wrt, graph.names), count_paths(traced, wrt)
@@ -89,7 +92,7 @@ def travel(graph: Computation, end: Node) -> dict[str, Any]:
         "latex": formula.write(LATEX),
         "norm": number(norm(end.gradient)),
         "state": end.state,
-        "note": remark or note,
+        "note": "; ".join(filter(None, (remark or note, flaw))),
         "coherence": coherence(parts, end.gradient),
         "shares": [[numbers[use], round(share, 6)] for use, share in by_use.items()]
         if all(map(np.isfinite, by_use.values()))

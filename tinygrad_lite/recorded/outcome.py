@@ -191,13 +191,13 @@ def strongest(outcomes: Collection[Outcome]) -> Outcome:
 
 def leaves_range(node: Value, g: Any, slot: int, grows: bool) -> bool:
     """Whether a part that is 0, or infinite if it `grows`, would be neither if the gradient
-    that arrived at `node` had the norm 1."""
+    that arrived at `node` had a norm of about 1."""
     size, x, op = norm(g), node.inputs[slot], node.op
     assert op is not None
     if not 0 < size < math.inf or (op.sequence and not op.linear) or (size >= 1) is not grows:
         return False  # a stack only hands on; and such a size cannot be why
     assert isinstance(x, Value)
-    unit = g / g.dtype.type(size)
+    unit = np.ldexp(g, -np.frexp(size)[1])  # by a power of 2, so that it is rounded as g was
     part = next(part for i, _, part in contributions(node, unit, within={x}) if i == slot)
     return state_of(part, norm(part)) is State.GRADIENT
 
