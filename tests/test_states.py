@@ -564,6 +564,15 @@ def test_a_flow_of_what_only_rounding_is_left_of_has_no_shares(seed):
         assert "only rounding is left at p: arrows have no shares" in travel["note"]
 
 
+@pytest.mark.parametrize("size", [20.0, 25.0, 30.0])
+def test_a_softmax_that_is_all_but_constant_is_not_called_wrong(size):
+    x = parameter([size, 0.0], "x")
+    found = flow((1.0 - tl.softmax(x)) @ np.array([1.0, 2.0]), x)
+    p = math.exp(-size) / (1 + math.exp(-size))
+    np.testing.assert_allclose(found.gradient, np.array([1, -1]) * p * (1 - p), atol=4 * EPS)
+    assert list(found.shares.values()) == pytest.approx([1, 1, 1], abs=0.005)
+
+
 def test_a_sum_that_is_zero_is_no_underflow():
     b = parameter(0.5, "b")
     z = np.zeros(3) + b
