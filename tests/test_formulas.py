@@ -62,7 +62,9 @@ def unshortened(monkeypatch):
 
 def evaluate(term, known=None):
     """The number that a term stands for, no digit rounded away; `known` are its quotients."""
-    exact = replace(TEXT, name=str, number=repr, times="*", minus="-", quotient="d['{}', '{}']")
+    exact = replace(
+        TEXT, name=str, number=lambda x, _: repr(x), times="*", minus="-", quotient="d['{}', '{}']"
+    )
     return eval(exact.sum(Sum((term,))), {"d": known, "I": 1.0})
 
 
@@ -356,3 +358,13 @@ def test_notebooks_typeset_it():
         cell = ET.fromstring(f"<div>{found._repr_html_()}</div>")
         shown = [div.text for div in cell.iter("div") if (div.text or "").startswith("$$")]
         assert shown == [f"$${line}$$" for line in found.latex.split("\n")[:2]]
+
+
+def test_the_numbers_of_a_formula_come_to_its_result():
+    x = Tensor(2.0, requires_grad=True, name="x")
+    a, b = x * 1.00004, x * 1.0
+    y = a - b
+    assert paths(y, x).formula == "∂y/∂x = 1 · 1.00004 + (−1) · 1 = 4e−05"
+    assert r"1.00004" in paths(y, x).latex
+    a, b = x * 1.23456, x * 2.0
+    assert paths(a * b, x).formula.count("1.23456") == 0  # three digits do

@@ -269,6 +269,36 @@ def test_a_name_is_not_mistaken_for_the_gradient_nor_a_phrase_for_a_formula():
     assert "∂L/∂‹my weights› = ∂L/∂y · g" in rule
 
 
+@pytest.mark.parametrize("function", [sigmoid, tanh, np.sin, lambda x: 1.0 / x])
+@pytest.mark.parametrize("at", [1.0, 5.0, 10.0, 26.4868, 1234.5678])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_numbers_of_a_rule_come_to_what_is_sent(function, at, dtype):
+    x = parameter(dtype(at), "x")
+    for step in steps(function(x)).backward:
+        for send in step.sends:
+            told, result = send.numbers.replace("−", "-").rsplit(" = ", 1)
+            for sign, word in {"·": "*", "²": "**2", "−": "-", "∞": "inf"}.items():
+                told = told.replace(sign, word)
+            if send.contribution or "cos" in told:
+                assert eval(told, {"cos": np.cos}) == pytest.approx(float(result), rel=0.03)
+            assert float(result) == pytest.approx(float(send.contribution), rel=0.01)
+
+
+def test_a_rule_that_takes_no_rounded_numbers_is_shown_with_all_digits():
+    @op
+    def strange(x):
+        return x * 2.0
+
+    @strange.vjp
+    def _(g, out, x):
+        if x != 1 / 3:
+            raise ValueError("only a third")
+        return g * 2.0
+
+    (step,) = steps(strange(parameter(1 / 3, "x"))).backward
+    assert step.sends[0].numbers == "1.00 · 2 = 2.00"
+
+
 def test_scalars_stand_in_the_rule_as_numbers():
     y = parameter(2.0, "a") * parameter(-3.0, "b")
     assert steps(y).backward[0].sends[0].numbers == "1.00 · (−3.00) = −3.00"

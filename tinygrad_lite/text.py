@@ -14,6 +14,9 @@ from unicodedata import combining, east_asian_width, name, normalize
 
 Item = TypeVar("Item", bound=Hashable)
 
+DIGITS = (3, 6, 9, 12, 17)  # of the numbers in a formula: the first with which it holds
+CLOSE = 0.02  # what they come to, to what stands behind the "=" with three digits
+
 # What stands for a letter where an encoding lacks it, so that the text still says the same.
 PLAIN_LETTERS = {
     "∂": "d", "×": "x", "·": "*", "÷": "/", "−": "-", "±": "+-", "≈": "~", "≠": "!=", "≤": "<=",

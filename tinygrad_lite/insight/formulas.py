@@ -9,6 +9,7 @@ network of 2**50 paths through 50 joins is a product of 50 brackets, and no path
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from ..ops.elementwise import subtract
 from ..recorded.joins import is_stopped, is_sum, whole_op
 from ..recorded.names import Names
 from ..recorded.trace import operands
-from ..text import oneline
+from ..text import CLOSE, DIGITS, oneline
 from ..value import Value
 
 MOST = 8  # factors of a product that are written, and terms in a table
@@ -81,14 +82,16 @@ class Formula:
 
     def write(self, style: Style) -> str:
         """The formula in one of the two styles."""
-        left, right = style.factor(self.left), style.sum(Sum((self.right,)))
-        if self.value is None:
-            return f"{left} = {right}"
-        value = style.number(self.value)
+        left, value = style.factor(self.left), self.value
+        if value is None:
+            return f"{left} = {style.sum(Sum((self.right,)))}"
+        close = (n for n in DIGITS if math.isclose(rounded(self.right, n), value, rel_tol=CLOSE))
+        right = replace(style, digits=next(close, DIGITS[0])).sum(Sum((self.right,)))
+        whole = style.number(value, DIGITS[0])
         match self.right:
             case Term((float(),)):
-                return f"{left} = {value}"
-        return f"{left} = {right} = {value}"
+                return f"{left} = {whole}"
+        return f"{left} = {right} = {whole}"
 
     @property
     def table(self) -> Table:
@@ -110,12 +113,13 @@ class Style:
     """How formulas are written: what stands around and between their parts."""
 
     name: Callable[[str], str]
-    number: Callable[[float], str]
+    number: Callable[[float, int], str]
     quotient: str
     times: str
     minus: str
     brackets: str
     left_out: str
+    digits: int = DIGITS[0]
 
     def sum(self, terms: Sum) -> str:
         """Terms with their signs between them."""
@@ -143,7 +147,7 @@ class Style:
                 return self.brackets.format(self.sum(factor))
             case Omitted(more):
                 return self.left_out.format(number_of(more, "more factor"))
-        written = self.number(factor)
+        written = self.number(factor, self.digits)
         return self.brackets.format(written) if factor < 0 else written
 
 
@@ -152,15 +156,27 @@ def held_together(name: str) -> str:
     return f"({name})" if re.search(r"[\s/]", name) else name
 
 
-def plain_number(x: float) -> str:
-    """A number in text: three digits."""
-    return f"{x:z.3g}".replace("-", "−").replace("nan", "NaN").replace("inf", "∞")
+def rounded(factor: Factor | Term, digits: int) -> float:
+    """What numbers come to that are written with so many digits; NaN where some are left out."""
+    match factor:
+        case float():
+            return float(f"{factor:.{digits}g}")
+        case Term(factors, negative):
+            return math.prod((rounded(x, digits) for x in factors), start=-1 if negative else 1)
+        case Sum(terms, 0):
+            return sum(rounded(x, digits) for x in terms)
+    return math.nan
 
 
-def latex_number(x: float) -> str:
+def plain_number(x: float, digits: int = DIGITS[0]) -> str:
+    """A number in text."""
+    return f"{x:z.{digits}g}".replace("-", "−").replace("nan", "NaN").replace("inf", "∞")
+
+
+def latex_number(x: float, digits: int = DIGITS[0]) -> str:
     """A number in LaTeX: a power of ten where text has an exponent."""
-    digits = f"{x:z.3g}".replace("nan", r"\mathrm{NaN}").replace("inf", r"\infty")
-    return re.sub(r"e([-+]\d+)", lambda e: rf" \cdot 10^{{{int(e[1])}}}", digits)
+    text = f"{x:z.{digits}g}".replace("nan", r"\mathrm{NaN}").replace("inf", r"\infty")
+    return re.sub(r"e([-+]\d+)", lambda e: rf" \cdot 10^{{{int(e[1])}}}", text)
 
 
 def latex_name(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import accumulate
@@ -23,7 +24,7 @@ from ..operation import blocked
 from ..recorded.expressions import call
 from ..recorded.first_bad import FirstBad, first_bad
 from ..recorded.nodes import Computation, Edge, Node
-from ..text import number
+from ..text import CLOSE, DIGITS, number
 from .rules import formulas, note_sum
 from .steps import Arrival, Direction, Operand, Send, Step, labelled, wrapped
 
@@ -109,10 +110,8 @@ class Record:
         own = [self.names[node.id], *operands]
         names = ["g" if "g" not in own else f"∂L/∂{own[0]}", *own]
         arguments = ((g, tensor._array, *([arrays] if op.sequence else arrays)), tensor.params)
-        in_words, in_numbers = formulas(op, names, arguments), None
-        if not op.sequence and not any(map(np.ndim, (g, *arrays))):
-            scalars = list(map(scalar_text, (g, tensor._array, *arrays)))
-            in_numbers = formulas(op, scalars, arguments)
+        in_words = formulas(op, names, arguments)
+        are_scalars = not op.sequence and not any(map(np.ndim, (g, *arrays)))
         for edge in self.back.into[node.id]:
             slot, part = edge.slot, read_only(edge.contribution)
             recipient = self.graph.nodes[edge.source]
@@ -120,8 +119,9 @@ class Record:
             if op.rule(slot) is not blocked:
                 if recipient.shape != node.shape and not op.sequence:
                     rule = note_sum(rule, op.rule(slot), arguments, recipient.shape)
-                if in_numbers:
-                    filled, result = str(in_numbers(slot)), scalar_text(part)
+                scalars = shown_numbers(op.rule(slot), arguments, part) if are_scalars else []
+                if scalars:
+                    filled, result = str(formulas(op, scalars, arguments)(slot)), scalar_text(part)
                     if filled != result and not WORDS.search(filled):
                         numbers = f"{filled} = {result}"
             whole = recipient.state if edge == self.back.out_of[recipient.id][-1] else None
@@ -249,9 +249,33 @@ class Passes(Sequence[Step]):
         return "\n\n".join([self.note, *("\n".join(self.lines(i)) for i in range(len(self)))])
 
 
-def scalar_text(x: Any) -> str:
-    """A number as a formula writes it."""
-    return "None" if x is None else number(float(x)).replace("-", "−")
+def shown_numbers(rule: Any, arguments: Any, part: Any) -> list[str]:
+    """What a rule was given, with as many digits as it takes to come to what it sends: 1 − y says
+    nothing of a y that is shown as 1.00. None of them where that is not so with any number."""
+    given, static = arguments
+    for digits in DIGITS:
+        shown = [scalar_text(x, digits) for x in given]
+        numbers = [
+            x.dtype.type(scalar_of(text)) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+            for x, text in zip(given, shown, strict=True)
+        ]
+        with suppress(Exception):  # a rule of somebody's own may not take other numbers
+            if np.allclose(rule(*numbers, **static), part, CLOSE, 0.0, equal_nan=True):
+                return shown
+    return []
+
+
+def scalar_text(x: Any, digits: int = 3) -> str:
+    """A number as a formula writes it: with three digits where these are all that it has."""
+    if x is None:
+        return "None"
+    short = number(float(x)).replace("-", "−")
+    return short if scalar_of(short) == x else number(float(x), digits).replace("-", "−")
+
+
+def scalar_of(text: str) -> float:
+    """The number that a formula writes."""
+    return float(text.replace("−", "-").replace("∞", "inf"))
 
 
 def bracketed(text: str) -> str:
