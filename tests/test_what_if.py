@@ -11,7 +11,18 @@ import pytest
 from nets import deep_net, random_graph, skip_networks
 
 import tinygrad_lite as tl
-from tinygrad_lite import Tensor, flow, grad, paths, replay, scope, sigmoid, tanh, what_if
+from tinygrad_lite import (
+    Tensor,
+    flow,
+    grad,
+    paths,
+    profile,
+    replay,
+    scope,
+    sigmoid,
+    tanh,
+    what_if,
+)
 from tinygrad_lite.cli import main
 from tinygrad_lite.drawing.svg import extent
 from tinygrad_lite.insight.what_if import BRANCHES, angle
@@ -208,6 +219,17 @@ def test_a_value_behind_which_no_parameter_is_left_keeps_its_gradient():
     z = replay(y, ablate=first.branch)
     assert grad(z, h).item() == sum(flow(z, h).gradient.ravel()) == 2.0
     assert grad(z, x).item() == 0.0
+
+
+def test_a_replay_has_its_rows_in_the_order_of_what_was_recorded():
+    p, q = (Tensor(2.0, requires_grad=True, name=name) for name in "pq")
+    with scope("a"):
+        a = p * 2.0
+    with scope("b"):
+        b = q * 3.0
+    z = replay(a + b, {p: 5.0})
+    assert [row.name for row in what_if(z, q)] == ["a", "b"]
+    assert [layer.name for layer in profile(z)] == ["a", "b"]
 
 
 def test_what_rounding_left_has_no_angle():

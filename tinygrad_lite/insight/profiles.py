@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 
-from ..ancestors import ancestors, between
+from ..ancestors import ancestors, between, place_in_order
 from ..backward import messages
 from ..drawing.bars import Bar, Mark, bars
 from ..drawing.table import Table
@@ -261,7 +261,7 @@ def layers_of(output: Value, names: Names) -> list[Members]:
     elif output.scope:
         layer(output.scope).results[output] = None
     return sorted(
-        layers.values(), key=lambda members: max((y.index for y in members.ops), default=0)
+        layers.values(), key=lambda members: max(map(place_in_order, members.ops), default=0)
     )
 
 

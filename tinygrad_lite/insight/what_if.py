@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, overload
 
 import numpy as np
 
-from ..ancestors import ancestors
+from ..ancestors import ancestors, in_order
 from ..calculus import grad, recording
 from ..context import no_grad
 from ..drawing.bars import Bar, Mark, bars
@@ -259,7 +259,9 @@ class Question:
         """The branches that can be cut, in the order of the computation."""
         plan = self.plan
         if by == "scope":
-            scopes = (v.scope[:n] for v in plan.values for n in range(1, len(v.scope) + 1))
+            scopes = (
+                v.scope[:n] for v in in_order(plan.values) for n in range(1, len(v.scope) + 1)
+            )
             for name in dict.fromkeys(scopes):
                 inside = {v for v in plan.values if v.op and v.scope[: len(name)] == name}
                 if inside and self.output not in inside:
