@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from tinygrad_lite import Tensor, flow, no_grad, scope
+from tinygrad_lite import Tensor, no_grad, scope
 
 
 def surroundings():
@@ -88,14 +88,3 @@ async def stream():
 def test_what_suspends_cannot_be_decorated(function):
     with pytest.raises(TypeError, match="use a with block inside it"):
         no_grad()(function)
-
-
-def test_a_slash_in_the_name_of_a_scope_nests():
-    x = Tensor(3.0, requires_grad=True, name="x")
-    with scope("a/b"):
-        y = x * x
-    with scope("a"), scope("b"):
-        z = y * x
-    assert y.scope == z.scope == ("a", "b")
-    found = flow(y + z, x)  # 2x + 3x^2, all of it through both
-    assert found.scopes == pytest.approx({"a": 1.0, "a/b": 1.0})

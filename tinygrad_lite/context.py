@@ -92,7 +92,7 @@ class no_grad(Block):
 
 
 class scope(Block):
-    """Name a part of the computation; scopes nest, and "f1/g" is g within f1.
+    """Name a part of the computation; scopes nest.
 
     Drawings show a scope as a box, and path tables name paths by the scopes they pass.
     A context manager and a decorator; each thread has its own.
@@ -112,5 +112,5 @@ class scope(Block):
         self.name = name
 
     def change(self, context: Context) -> None:
-        """One scope further in, or several."""
-        context.scope = (*context.scope, *self.name.split("/"))
+        """One scope further in."""
+        context.scope = (*context.scope, self.name)
