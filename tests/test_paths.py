@@ -154,6 +154,18 @@ def test_what_passes_a_scope_inside_another_passes_that_too():
     assert flow(y * 3.0, wrt=a).scopes == pytest.approx({"block": 1.0, "block/inner": 0.2})
 
 
+def test_a_scope_with_a_slash_in_its_name_is_not_taken_for_two():
+    x = Tensor(3.0, requires_grad=True, name="x")
+    with scope("a/b"):
+        y = x * x
+    with scope("a"), scope("b"):
+        z = y * x
+    assert flow(y, x).scopes == {"a/b": 1.0}
+    # 2x of 2x + 3x^2 passes the first alone, and the rest the second, 2 of 3 parts both.
+    expected = {"a/b": 24 / 33, "a": 27 / 33, "a > b": 27 / 33}
+    assert flow(y + z, x).scopes == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_the_share_that_passes_a_scope_is_that_of_the_paths_that_enter_it(seed):
     """Scopes are nested, and some are left and entered again."""

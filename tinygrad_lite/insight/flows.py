@@ -18,6 +18,7 @@ arrives leaves again. Parts that oppose the gradient have negative shares.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -80,10 +81,13 @@ class Flow(Breakdown, Drawing):
                 if outside[:n] != (name := target.scope[:n]):
                     entered.setdefault(name, {})[target, slot] = part
         again = {name for name in entered if is_entered_again(self.trace.order, name)}
-        return MappingProxyType({
-            "/".join(name): 1.0 - self.share_without(uses) if name in again else sum(uses.values())
-            for name, uses in entered.items()
-        })  # fmt: skip
+        texts = Counter("/".join(name) for name in entered)
+        found = {}
+        for name, uses in entered.items():
+            # A scope may be called "a/b", beside b within a.
+            text = ("/" if texts["/".join(name)] == 1 else " > ").join(name)
+            found[text] = 1.0 - self.share_without(uses) if name in again else sum(uses.values())
+        return MappingProxyType(found)
 
     def share_without(self, uses: Collection[Use]) -> float:
         """The share of the paths that pass none of some uses."""
