@@ -82,7 +82,7 @@ def relu_into(x: Any, zero: Any, into: Any = None) -> Any:
 
 def sigmoid_into(x: Any, one: Any, into: Any = None) -> Any:
     """The sigmoid of an array, in one array of memory."""
-    e = np.multiply(x, -one, into)  # of integers too
+    e = np.negative(x, into) if x.dtype.kind == "f" else -1.0 * x
     QUIET.copy().run(np.exp, e, e)
     np.add(e, one, e)
     return np.divide(one, e, e)
@@ -357,28 +357,42 @@ def straight_line(
     kept = sorted(used - varying - tape.constants.keys())
     first, then = Writer(tape, fixed, kept), Writer(tape, lines, results)
     prepare = first.function([places[x] for x in others], copied=False)
-    function = then.function([*(places[x] for x in given), *kept])
-    first_kinds, kinds, given_away = first.kinds, then.kinds, then.given()
-    memories: list[Memory] = []  # of as many runs as went on at once
+    compute = then.function([*(places[x] for x in given), *kept])
+    compute = in_memory(compute, then.kinds, then.given()) if then.kinds else partial(compute, None)
+    kinds = first.kinds
     seen = [x._array for x in others]
     # One object, so that no thread sees half of a change.
-    prepared = seen, prepare(Memory(first_kinds), *seen)
+    prepared = seen, prepare(Memory(kinds), *seen)
 
     def run(arrays: Sequence[Any]) -> tuple[Any, list[Any], str]:
         nonlocal prepared
         seen, ready = prepared
         if others and not all(map(is_, seen, now := [x._array for x in others])):
-            ready = prepare(Memory(first_kinds), *now)
+            ready = prepare(Memory(kinds), *now)
             prepared = now, ready
+        value, *gradients = compute(*arrays, *[x._array for x in read], *ready)
+        return value, gradients, ""
+
+    return run
+
+
+def in_memory(
+    function: Callable[..., Any], kinds: Sequence[Kind], given: Sequence[tuple[int, int]]
+) -> Callable[..., Any]:
+    """The function of a Memory as one of arrays alone; of what it gives, `given` says what is in
+    the Memory: which kind, and which result."""
+    memories: list[Memory] = []  # of as many runs as went on at once
+
+    def run(*arrays: Any) -> Any:
         try:
             memory = memories.pop()
         except IndexError:
             memory = Memory(kinds)
         memory.collect()
-        found = function(memory, *arrays, *[x._array for x in read], *ready)
-        memory.given = [(kind, found[i]) for kind, i in given_away]
+        found = function(memory, *arrays)
+        memory.given = [(kind, found[i]) for kind, i in given]
         memories.append(memory)
-        return found[0], list(found[1:]), ""
+        return found
 
     return run
 
