@@ -501,7 +501,8 @@ def test_second_derivatives_are_pytorchs(name):
 )
 def test_what_cannot_be_differentiated_twice_says_so(name):
     model, inputs = MODELS[name]()
-    y = sum((y * y).sum() for y in tensors_in(from_torch(model, *inputs)))
+    scale = tl.Tensor(2.0, name="scale")
+    y = sum((y * y).sum() for y in tensors_in(from_torch(model, *inputs))) * scale
     w = next(v for n, v in leaves_of(y).items() if v.requires_grad and n != "inputs[0]")
     y.backward()
     g = tl.grad(y, w)
@@ -511,6 +512,8 @@ def test_what_cannot_be_differentiated_twice_says_so(name):
         tl.grad((g * g).sum(), w)
     with pytest.raises(NotImplementedError, match="differentiated once"):
         tl.replay(g, {w: 2 * w.data})
+    with pytest.raises(NotImplementedError, match="differentiated once"):
+        tl.replay(g, {scale: 3.0})  # what arrives is another, and only that
 
 
 REPLAYED = [

@@ -31,7 +31,8 @@ def program(
     ``value, gradients = run(*arrays)`` takes an array for each of `inputs`, in order; every other
     leaf is read from its `.data` at each call, as the parameters that an optimiser moves. Plain
     arrays come back, the gradients as a tuple in the order of `wrt` (one Tensor, or the name of
-    one: one array). What was computed on the way may keep its memory for the next call.
+    one: one array). A program may keep the memory of large arrays for its next call: of what was
+    computed on the way, and of results that nobody holds any more.
 
     It is the recorded computation: numbers that were taken out of Tensors are constants in it.
     Where a truth that the code asked of a Tensor, or a Tensor that it had as an index, comes out
